@@ -17,7 +17,7 @@ from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
-from tests.study_writer import MakeStudy, StudyWriter
+from tests.study_writer import EPOCHS, MakeStudy, StudyWriter
 from tests.tracking.mlflow.records import assert_whole, runs, started, sync
 
 from .proxy import Proxy, wait_until
@@ -38,6 +38,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch):
     """Shorten those further that a test waits out."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr(server, "ANSWERS_WITHIN", 5.0)
+
+
+LIE = "200 {}"
+"""What is believed until the runs are looked at."""
 
 
 def train(study: StudyWriter, tracker: MlflowTracker, *numbers: int):
@@ -141,6 +145,20 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
         sync(study, proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # the server is slow and not away
     send_all_later(study, proxy, 3)
+
+
+def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, make: MakeStudy):
+    study = make("between")
+    config = study.trial(0)
+    for epoch in range(1, EPOCHS + 1):
+        if epoch == 2:
+            proxy.fail(LIE, where="log-batch")
+        study.report(config, epoch)
+        tracker = started(study, proxy.uri)
+        assert tracker.close(finished=False).missing == ""
+        proxy.mend()
+    study.end(config)
+    send_all_later(study, proxy, 1)
 
 
 def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(

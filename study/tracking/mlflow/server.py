@@ -105,6 +105,12 @@ def open_client(uri: str) -> MlflowClient:
         return MlflowClient(uri)
 
 
+def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files and folders in a folder whose names match a pattern; wait for storage."""
+    paths = with_retries(folder, lambda: sorted(folder.iterdir()), existing=folder.parent)
+    return [path for path in paths if any(fnmatch(path.name, pattern) for pattern in patterns)]
+
+
 def send_files(
     client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], target: str = ""
 ) -> None:
@@ -113,9 +119,7 @@ def send_files(
     Of folders, hidden files are left out, such as those of a crash. Each file is sent alone, since
     MLflow would treat a folder on missing storage as empty.
     """
-    for path in with_retries(folder, lambda: sorted(folder.iterdir()), existing=folder.parent):
-        if not any(fnmatch(path.name, pattern) for pattern in patterns):
-            continue
+    for path in matching_files(folder, patterns):
         if path.is_dir():
             send_files(client, run_id, path, ["[!.]*"], f"{target}{path.name}/")
         else:

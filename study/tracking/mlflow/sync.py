@@ -9,6 +9,7 @@ that MLflow has, and forgets that it sent what MLflow has lost. Training never w
 import json
 import logging
 import threading
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -72,12 +73,13 @@ class StudySync:
         self._client = self.run.client
         self._run_ids = dict[str, str]()
         """The runs of the trials that go on since this process found them, by their ids."""
+        self._looked_closely = False
 
     def list_changed(self) -> list[str]:
         """List the runs that MLflow has; return the trials that are to be sent.
 
-        Of a trial whose run MLflow has lost, or a part of it that this list shows, it is forgotten
-        what was sent.
+        Of a trial that MLflow has lost, or a part of it, it is forgotten what was sent. The first
+        look is a closer one, with two calls for each trial that was sent before.
 
         Raises:
             StorageError: the study's folder cannot be read or written.
@@ -95,9 +97,10 @@ class StudySync:
                 continue
             if content and content.digest != sent.digest:
                 changed.append(folder.trial_id)
-            elif content and has_lost(runs.get(folder.trial_id), content):
+            elif content and self._has_lost(folder, content, runs.get(folder.trial_id)):
                 lost.append(folder.trial_id)
                 self._write(folder, Sent(self.run.run_id))
+        self._looked_closely = True
         if lost:
             logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
         return lost + changed
@@ -161,17 +164,26 @@ class StudySync:
                 self._client.log_inputs(run_id, datasets=content.inputs)
         return str(run.info.run_id)
 
-
-def has_lost(run: Run | None, content: RunContent) -> bool:
-    """Return whether the run of a trial lacks a tag, parameter or metric that was sent."""
-    if run is None or run.info.status != content.status:
-        return True
-    shown = {pair for pair in content.tags.items() if not pair[0].startswith("mlflow.")}
-    return bool(
-        shown - run.data.tags.items()
-        or content.params.items() - run.data.params.items()
-        or {point.key for point in content.points} - run.data.metrics.keys()
-    )
+    def _has_lost(self, folder: TrialFolder, content: RunContent, run: Run | None) -> bool:
+        """Return whether the run of a trial lacks anything that was sent."""
+        if run is None or run.info.status != content.status:
+            return True
+        shown = {pair for pair in content.tags.items() if not pair[0].startswith("mlflow.")}
+        steps = Counter(point.key for point in content.points)
+        if (
+            shown - run.data.tags.items()
+            or content.params.items() - run.data.params.items()
+            or steps.keys() - run.data.metrics.keys()
+        ):
+            return True
+        if self._looked_closely or not content.ended:
+            return False
+        run_id = run.info.run_id
+        ((key, count),) = steps.most_common(1)  # one metric suffices: one call a trial
+        points = self._client.get_metric_history(run_id, key)
+        artifacts = {artifact.path for artifact in self._client.list_artifacts(run_id)}
+        files = {path.name for path in server.matching_files(folder.path, TRIAL_ARTIFACTS)}
+        return len({point.step for point in points}) < count or not files <= artifacts
 
 
 class SyncThread:

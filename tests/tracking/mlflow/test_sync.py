@@ -251,14 +251,19 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
 
 
+def lose_artifact(client: MlflowClient, run: Run):
+    (Path(run.info.artifact_uri.removeprefix("file://")) / "delta.safetensors").unlink()
+
+
 @pytest.mark.parametrize(
     "lose",
     [
         lambda client, run: client.delete_run(run.info.run_id),
         lambda client, run: client.update_run(run.info.run_id, status="RUNNING"),
         lambda client, run: client.delete_tag(run.info.run_id, "label"),
+        lose_artifact,
     ],
-    ids=["run", "status", "tag"],
+    ids=["run", "status", "tag", "artifact"],
 )
 def test_what_mlflow_has_lost_is_named_and_sent_again(
     lose: Callable[[MlflowClient, Run], object],
