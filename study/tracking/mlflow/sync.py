@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from mlflow.entities import Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from study.results.best_configuration import best_trial_ids
 from study.storage.atomic import StorageError
@@ -44,6 +44,7 @@ SENT_FILE = "mlflow.json"
 ALL_TRIALS, OWN_RUN = "the study's trials", "the study's own run"
 """What the thread also has to do: look at all trials, and last of all close the study's run."""
 NOT_SENT = "not sent yet"
+PointKey = tuple[str, int, float | None]
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,16 @@ class StudySync:
         content, sent = self._read(folder)
         if content is None or content.digest == sent.digest:
             return
-        run_id = self._run_ids.pop(trial_id, None) or self._find_or_create(trial_id, content)
-        # An earlier process may have died before it wrote down what it had sent. To MLflow, a point
-        # of the same time is the same point.
-        points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
+        epoch = max(content.epoch, sent.epoch)
+        if trial_id in self._run_ids:
+            run_id = self._run_ids.pop(trial_id)
+            points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
+        else:  # an earlier process may have died before it wrote down what it had sent
+            run = self._find_or_create(trial_id, content)
+            run_id = run.info.run_id
+            present = self._points_of(run)
+            points = [point for point in content.points if _point_key(point) not in present]
+            epoch = max([epoch, *(step for _, step, _ in present)])
         params = [Param(key, value) for key, value in content.params.items()]
         tags = [RunTag(key, value) for key, value in content.tags.items()]
         self._client.log_batch(run_id, metrics=points, params=params, tags=tags)
@@ -127,7 +134,6 @@ class StudySync:
             self._client.set_terminated(run_id, content.status, end_time=content.ended)
         else:
             self._run_ids[trial_id] = run_id
-        epoch = max(content.epoch, sent.epoch)
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
@@ -142,8 +148,8 @@ class StudySync:
     def _write(self, folder: TrialFolder, sent: Sent) -> None:
         folder.write(SENT_FILE, json.dumps(asdict(sent)).encode())
 
-    def _find_or_create(self, trial_id: str, content: RunContent) -> str:
-        """Return the id of a trial's run, with its name, status, datasets and no tags of an end.
+    def _find_or_create(self, trial_id: str, content: RunContent) -> Run:
+        """Return the run of a trial with its name, status and datasets, without tags of an end.
 
         An earlier attempt may have created it and lost the server's answer.
         """
@@ -162,7 +168,15 @@ class StudySync:
         if content.inputs:
             for run_id in (run.info.run_id, self.run.run_id):
                 self._client.log_inputs(run_id, datasets=content.inputs)
-        return str(run.info.run_id)
+        return run
+
+    def _points_of(self, run: Run) -> set[PointKey]:
+        """Return the points of all metrics of a run."""
+        return {
+            _point_key(point)
+            for key in run.data.metrics
+            for point in self._client.get_metric_history(run.info.run_id, key)
+        }
 
     def _has_lost(self, folder: TrialFolder, content: RunContent, run: Run | None) -> bool:
         """Return whether the run of a trial lacks anything that was sent."""
@@ -184,6 +198,11 @@ class StudySync:
         artifacts = {artifact.path for artifact in self._client.list_artifacts(run_id)}
         files = {path.name for path in server.matching_files(folder.path, TRIAL_ARTIFACTS)}
         return len({point.step for point in points}) < count or not files <= artifacts
+
+
+def _point_key(point: Metric) -> PointKey:
+    """Return what identifies a point within a run: of a total also its value."""
+    return point.key, point.step, point.value if point.key in TOTALS else None
 
 
 class SyncThread:

@@ -160,6 +160,37 @@ def test_a_trial_that_failed_and_is_trained_again_keeps_its_run(mlflow_store: st
     assert after.data.metrics["epochs"] == EPOCHS
 
 
+@pytest.mark.parametrize("noted, ended", [(True, False), (False, True)])
+def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_note(
+    mlflow_store: str, make: MakeStudy, noted: bool, ended: bool
+):
+    study = make(f"unnoted-{noted}-{ended}")
+    config = study.trial(0)
+    trial = study.folder.trial("search-0000")
+    sync(study, mlflow_store)
+    note = trial.path / "mlflow.json"
+    before = note.read_bytes()
+    for epoch in (1, 2):
+        study.report(config, epoch, seconds=0.7)
+    if ended:
+        study.end(config, "finished")
+    StudySync(study.study, mlflow_store).send("search-0000")
+    note.unlink()
+    if noted:  # the driver died before it wrote the present one
+        note.write_bytes(before)
+    trial.reopen()
+    of_study = StudySync(study.study, mlflow_store)
+    for epoch in (1, 2):
+        study.report(config, epoch, seconds=0.3)
+        of_study.send("search-0000")
+        assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
+    study.end(config)
+    of_study.send("search-0000")
+    run = runs(mlflow_store, study)["search-0000"]
+    assert [step for step, _ in history(mlflow_store, run)] == [1, 2]
+    assert run.info.status == "FINISHED"
+
+
 def statuses(uri: str, study: StudyWriter) -> set[str]:
     return {run.info.status for run in runs(uri, study).values()}
 
