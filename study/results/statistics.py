@@ -295,13 +295,13 @@ def recall_intervals(
             outcomes[trial.label, trial.seed, head] = trial.outcomes[head]
     if len({outcome.images for outcome in outcomes.values()}) != 1:
         return {}
-    intervals = {}
+    intervals, first = {}, trials[0]
     for stratum, drawn in resample_recalls(outcomes).items():
         intervals[stratum] = mean_interval(
             [float(np.mean(outcome.right[stratum])) for outcome in outcomes.values()],
             drawn,
             overlap=overlap,
-            trained=trials[0].trainable > 0,
+            trained=first.trainable > 0 or first.settings.head == "linear",
             bounded=True,
         )
     return intervals

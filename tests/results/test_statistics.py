@@ -271,6 +271,11 @@ def test_the_recall_of_a_class_varies_over_seeds_and_images():
     (one_seed, _) = recall_intervals(trials[:1]).values()
     assert one_seed.low is None
     assert one_seed.images
+    frozen = {"trainable": 0, "settings": TrialSettings(subset="none", head="linear")}
+    linear = trials[0].model_copy(
+        update=frozen | {"outcomes": {"linear": trials[0].outcomes["text"]}}
+    )
+    assert next(iter(recall_intervals([linear]).values())).low is None, "its head is trained"
     single = recall_intervals([trial("best", 1, {"accuracy": share(0.5, 3)}, 2)])
     assert single.keys() == {("accuracy", "class 0")}, "the other one has one image"
 
