@@ -225,7 +225,7 @@ def test_a_trial_that_fails_names_its_cause_in_one_line(
     assert [report["epoch"] for report in trial.folder.read_reports()] == [1]
 
 
-LIMIT = 15
+LIMIT = 20
 """Seconds that an epoch may take here, the first of a process with its backbone included."""
 FAULTS: dict[int, Fault] = {
     2: raises(ValueError("no such thing")),
