@@ -29,7 +29,7 @@ def add_settings(parser: ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="key=value",
-        help="settings to change, such as resources.max_concurrent=1",
+        help="values to change, such as resources.max_concurrent=1",
     )
 
 
@@ -38,8 +38,8 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="the name of a study, or the path to its folder; or models:/NAME/VERSION or "
-        "models:/NAME@ALIAS of MLflow's registry (MLFLOW_TRACKING_URI, else ./mlflow.db); or a "
+        help="the name of a study, or the path to its folder; models:/NAME/VERSION or "
+        "models:/NAME@ALIAS in MLflow's registry (at $MLFLOW_TRACKING_URI, else ./mlflow.db); or a "
         "file of tuned parameters (delta.safetensors)",
     )
 
@@ -49,5 +49,5 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print JSON on standard output, and all else on standard error",
+        help="print JSON on standard output, and everything else on standard error",
     )

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from study.commands.arguments import add_configuration
 from study.errors import ConfigError
 
-HELP = "print a configuration with all its values, or the JSON schema"
+HELP = "print all values of a configuration, or the JSON schema of configurations"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--schema",
         action="store_true",
-        help="the JSON schema of all configurations, for editors",
+        help="print the JSON schema of all configurations, for editors",
     )
 
 

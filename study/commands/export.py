@@ -26,15 +26,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--format",
         required=True,
         metavar="hf | peft | openclip | onnx",
-        help="hf: a Hugging Face folder; peft: adapters for the unchanged CLIP; openclip: a folder "
-        "that OpenCLIP loads; onnx: one graph from pixels to probabilities",
+        help="hf: a model folder for transformers; peft: adapters for the unchanged backbone; "
+        "openclip: a folder for OpenCLIP; onnx: one graph from pixels to probabilities",
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="a new or empty folder; it gets a model card as README.md",
+        help="a new or empty folder, to which a model card is written as README.md",
     )
 
 

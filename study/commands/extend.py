@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from study.trial.study import Study
 
 HELP = (
-    "continue a study with more trials (search.trials=+50) or train another final model "
+    "add trials to a study (search.trials=+50), or train another final model "
     "(final.images=everything)"
 )
 

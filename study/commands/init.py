@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = "inspect a folder of images and write a configuration for it"
 CORE_MINUTES = 1.75
-"""The time of a search for each image to learn from; 80 images take 35 minutes on four cores."""
+"""The time of a search for each training image; 80 images take 35 minutes on four cores."""
 SHORTEST, LONGEST = 10, 720
 """The least and the most minutes of a search."""
 
@@ -27,21 +27,21 @@ SHORTEST, LONGEST = 10, 720
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the images, values for the file, and its path."""
     parser.add_argument(
-        "images", metavar="FOLDER", help="a folder with a folder for each class, or a table"
+        "images", metavar="FOLDER", help="a folder with one folder per class, or a table"
     )
     parser.add_argument(
         "values",
         nargs="*",
         default=[],
         metavar="key=value",
-        help="values to write, such as data.shots=4; the others are derived",
+        help="values to write, such as data.shots=4; others are derived from the images",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("study.yaml"),
         metavar="FILE.yaml",
-        help="a new file (default: study.yaml)",
+        help="the file to create (default: study.yaml)",
     )
 
 
@@ -71,12 +71,12 @@ def run(options: Namespace) -> None:
     console = tolerant_console()
     print_sentences(
         console,
-        f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
+        f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to train, "
         f"{len(dataset.val)} to validate, {len(dataset.test)} to test",
     )
     if not values["search"]["trials"]:
-        text = "nothing is searched: that needs 3 images of each class to learn from, and 4 groups"
-        print_sentences(console, f"{text} where images have groups")
+        text = "no search, which needs 3 images per class, or 4 groups if images have groups"
+        print_sentences(console, f"{text}; in your own split, 2 of either outside the test split")
     command = f"clipfit-study run {shlex.quote(str(out))}"
     print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")
 

@@ -8,9 +8,8 @@ from study.commands.console import print_json, tolerant_console
 from study.errors import ConfigError, DataError
 
 HELP = (
-    "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
-    "studies of one file) beside published averages; without NAME, the best configurations of all "
-    "studies in a folder"
+    "print a study's test scores, an ablation's cells, or a sweep's tables beside published "
+    "averages (several NAMEs); without NAME, print the best configurations of all studies"
 )
 
 
@@ -20,15 +19,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="the name of a study, or the path to its folder, which has its tables as CSV and "
+        help="the name of a study, or the path to its folder, where its tables are kept as CSV and "
         "Markdown",
     )
-    parser.add_argument("--all", action="store_true", help="print all tables, not only one screen")
+    parser.add_argument("--all", action="store_true", help="print all tables instead of one screen")
     parser.add_argument(
         "--top",
         type=int,
         default=10,
-        help="without NAME: configurations per dataset (default: 10)",
+        help="without NAME: the number of configurations per dataset (default: 10)",
     )
     add_json(parser)
 

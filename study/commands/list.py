@@ -11,7 +11,7 @@ from study.errors import ConfigError, FormatError, StudyError
 if TYPE_CHECKING:
     from study.storage.study_folder import StudyFolder
 
-HELP = "list the studies in a folder: state, trials, scores"
+HELP = "list the studies in a folder with their states, trials and scores"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -27,24 +27,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="PATH",
-        help="image files, and folders with images in them or in their folders",
+        help="image files, or folders that are searched recursively",
     )
     parser.add_argument(
         "--classes",
         metavar="NAMES | FILE",
-        help="other class names: separated by commas, or in a text file, one on each line",
+        help="other class names: separated by commas, or a text file with one per line",
     )
     parser.add_argument(
         "--top",
         type=int,
         default=3,
-        help="classes to name per image (default: 3)",
+        help="classes to print per image, most probable first (default: 3)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",
-        help="write CSV here (default: standard output)",
+        help="the CSV file to write (default: standard output)",
     )
     parser.add_argument(
         "--batch-size",
@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="auto | cpu | cuda | mps",
-        help="where to compute (default: auto, a GPU if there is one)",
+        help="the device (default: auto, a GPU if there is one)",
     )
 
 

@@ -15,8 +15,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--drift",
         action="store_true",
-        help="also measure how far tuning moved the parameters and features of the best "
-        "configuration, and draw it",
+        help="also measure and draw how far tuning moved the parameters and features of the best "
+        "configuration",
     )
 
 

@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from study.config.sweep import SweepStudy
     from study.trial.study import Study
 
-HELP = "run a study; this word may be left out"
+HELP = "run a study (the word `run` is optional)"
 DESCRIPTION = """
 Find out which of CLIP's biases and LayerNorms to tune on a few labelled
 images, and at which learning rates."""
 EXAMPLES = """
 A study runs many trials. Each trial trains one configuration: which parameters
-of CLIP are tuned, at which learning rates. Validation images select the best
-configuration. Only then are it and its rivals tested on test images.
+of CLIP to tune, and at which learning rates. Validation selects the best
+configuration. Only then is it tested, along with the methods it competes with.
 
-examples of `clipfit-study run`, where `run` may be left out:
+examples (the word `run` is optional):
   clipfit-study run
       digits, with the small CLIP that comes with the package; a few minutes
   clipfit-study photos data.root=pets
-      your own images: a folder for each class in the folder pets
+      your own images: the folder pets has one folder per class
   clipfit-study photos data.root=pets --check --images --estimate
       check everything and estimate the run time; start nothing
   clipfit-study base_to_new name=letters search.trials=60 seed=1
-      a configuration by name, with other values
+      a configuration by name, with values changed
   clipfit-study paper/few_shot data.root=DATA
-      several studies from one file, and their tables
+      several studies from one file
 """
 
 
@@ -40,11 +40,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_configuration(parser)
     for option, text in (
-        ("--check", "find faults in configuration, data, checkpoint and servers; start nothing"),
-        ("--images", "with --check: decode all images, not only a sample"),
+        ("--check", "check configuration, data, checkpoint and servers; start nothing"),
+        ("--images", "with --check: decode all images instead of a sample"),
         (
             "--estimate",
-            "with --check: measure training steps, and print the time and memory of the study",
+            "with --check: time training steps, and estimate the study's run time and memory",
         ),
         ("--json", "with --check: print the result as JSON"),
     ):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from study.results.trial_results import TrialResult
     from study.storage.study_folder import StudyFolder
 
-HELP = "show what is done, running and best in a study"
+HELP = "show the progress of a study, and its best trials"
 INTERRUPTED = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
 MOST_TRIALS = 5

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from study.tracking.tracker import Tracker
     from study.trial.study import Study
 
-HELP = "send MLflow the results of a study that it is missing"
+HELP = "send MLflow the results that it is missing"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
