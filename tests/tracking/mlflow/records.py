@@ -66,7 +66,9 @@ def assert_whole(uri: str, study: StudyWriter):
         trial, end = trials[trial_id], not_none(trials[trial_id].read_end())
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["ended"] == end.status
-        assert run.data.params["subset"] == trial.read_config()["settings"]["subset"]
+        settings = trial.read_config()["settings"]
+        tuned = settings["method"]["method"] if settings["method"] else settings["subset"]
+        assert run.data.params["subset"] == tuned
         reports = trial.read_reports()
         assert [report["epoch"] for report in reports] in ([0], [*range(1, end.epochs + 1)])
         scored = [report for report in reports if "val_score" in report]
