@@ -219,9 +219,9 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
     pytest.fail(f"{what}: not within {seconds:.0f} s")
 
 
-def assert_finished(study: StudyFolder, database: Path):
-    """All trials ran to their end, once, here and in an MLflow database."""
-    assert_whole(f"sqlite:///{database}", StudyWriter(study.path))
+def assert_finished(study: StudyFolder, uri: str):
+    """All trials ran to their end, once, here and in MLflow."""
+    assert_whole(uri, StudyWriter(study.path))
     assert {not_none(trial.read_end()).status for trial in study.trials()} == {"finished"}
 
 

@@ -187,7 +187,7 @@ class Job:
         """It ran to its end, with every trial once on disk and in MLflow, and nothing is left."""
         self.await_state("COMPLETED", "FAILED", "NODE_FAIL", "CANCELLED")
         assert (self.show("JobState"), self.show("ExitCode")) == ("COMPLETED", "0:0"), self.said
-        assert_finished(self.study, Path(f"{self.study.path}.mlflow.db"))
+        assert_finished(self.study, f"sqlite:///{self.study.path}.mlflow.db")
         self.assert_nothing_is_left()
 
 

@@ -37,7 +37,7 @@ def test_two_studies_at_once_mix_nothing_and_the_better_has_the_alias(
     times = []
     for name, epochs in EPOCHS.items():
         folder = StudyFolder(tmp_path / "runs" / name)
-        assert_finished(folder, tmp_path / "mlflow.db")
+        assert_finished(folder, f"sqlite:///{tmp_path}/mlflow.db")
         assert {config["epochs"] for _, config in folder.trials_of("search")} == {0, epochs}
         assert not_none(folder.read_registration()).version == str(versions[name].version)
         times.append([r["ended_at"] for trial in folder.trials() for r in trial.read_reports()])
