@@ -28,7 +28,7 @@ from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
 from study.search.candidates import read_or_choose_candidates
-from study.search.checkpoints import drop_reports_beyond_state
+from study.search.checkpoints import restore_reports_of_state
 from study.search.driver import ray_session, run_trials
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.runner import run_in_process
@@ -128,7 +128,7 @@ def _repair_folder(study: Study) -> None:
     repair(folder)
     for trial in folder.trials():  # before a tracker or the search read their reports
         if not trial.read_end():
-            drop_reports_beyond_state(trial)
+            restore_reports_of_state(trial)
     before = folder.read_identity().get("checkpoint", checkpoint)
     if before != checkpoint:
         raise BackboneError(

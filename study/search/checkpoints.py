@@ -78,11 +78,7 @@ def record_epochs(
         folder.append_reports(*lines, last=True)
     else:
         folder.append_reports(*lines)
-        metadata = {
-            "epoch": str(last.epoch),
-            "info": json.dumps(asdict(info)),
-            "reports": folder.reports_digest(last.epoch),
-        }
+        metadata = {"info": json.dumps(asdict(info)), "reports": json.dumps(folder.read_reports())}
         folder.write(STATE, to_checked_bytes(last.state, metadata))
 
 
@@ -101,48 +97,44 @@ class State(NamedTuple):
     """The tensors that `study.trial.run_trial.run_trial` needs to continue."""
     info: DeltaInfo
     """The facts for the deltas that the trial saves at its end."""
+    reports: list[JsonObject]
+    """The reports of the completed epochs."""
 
 
 def load_state(folder: TrialFolder) -> State | None:
-    """Return the state of a trial; None means that it starts afresh.
-
-    If the state is damaged, or the reports of its epochs have changed, the trial starts again.
-    """
+    """Return the state of a trial; None, if it has none or a damaged one: it starts afresh."""
     contents = folder.read(STATE)
     if contents is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)
-        state = State(int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"])))
-        epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
-        is_whole = epochs == list(range(1, state.epoch + 1))
-        if not is_whole or metadata["reports"] != folder.reports_digest(state.epoch):
-            raise ValueError(f"{REPORTS} does not hold the reports that were written before it")
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        reports = json.loads(metadata["reports"])
+        info = read_info(json.loads(metadata["info"]))
+        return State(reports[-1]["epoch"], tensors, info, reports)
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial starts again: %s", folder.path / STATE, error)
         return None
-    return state
 
 
-def drop_reports_beyond_state(folder: TrialFolder) -> None:
-    """Drop the reports of an unfinished trial that lie beyond its state.
+def restore_reports_of_state(folder: TrialFolder) -> None:
+    """Restore the reports of an unfinished trial to those of its state.
 
     A trial that has all its reports, as its last epoch wrote them, keeps them. Reports are written
-    before the state, so a crash between the two leaves some beyond it; so does damage to the state.
+    before the state, so a crash between the two leaves some beyond it.
     """
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
     if complete and folder.reports_are_final():
         return
     start = load_state(folder)  # warns if the state cannot be used
-    kept = start.epoch if start else 0
-    if len(reports) > kept:
+    kept = start.reports if start else []
+    if reports != kept:
         logger.warning(
-            "%s has reports of epochs without a state; the trial continues after epoch %d",
+            "%s differs from the state of its trial, which continues after epoch %d",
             folder.path / REPORTS,
-            kept,
+            start.epoch if start else 0,
         )
-        folder.truncate_reports(kept)
+        folder.write_reports(kept)
     if start is None:
         (folder.path / STATE).unlink(missing_ok=True)
 

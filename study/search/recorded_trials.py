@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.errors import DataError
-from study.search.checkpoints import HANG, drop_reports_beyond_state, save_deltas_of_state
+from study.search.checkpoints import HANG, restore_reports_of_state, save_deltas_of_state
 from study.search.observers import Observers, notify
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End, Status, TrialFolder
@@ -38,7 +38,7 @@ def read_recorded_trials(
 ) -> dict[str, RecordedTrial]:
     """Return the trials of a stage that a study's folder holds, by id, and repair unfinished ones.
 
-    Of an unfinished trial, the reports beyond its state are dropped. If it has all its reports, as
+    The reports of an unfinished trial become those of its state. If it has all its reports, as
     when its driver died before it closed it, it is closed here, and the observers are notified.
 
     Args:
@@ -75,7 +75,7 @@ def _read_one(folder: TrialFolder, config: TrialConfig, observers: Observers) ->
     end = folder.read_end()
     if end:
         return RecordedTrial(folder, config, end, folder.read_reports(), None)
-    drop_reports_beyond_state(folder)
+    restore_reports_of_state(folder)
     earlier_end = folder.read_earlier_end()
     reports = folder.read_reports()
     trial = RecordedTrial(folder, config, None, reports, earlier_end)

@@ -184,7 +184,7 @@ class TrialWorker:
             pixel_range=self._trial_data.reading.pixel_range,
         )
         start = load_state(self.folder)
-        self.folder.truncate_reports(start.epoch if start else 0)
+        self.folder.write_reports(start.reports if start else [])
         after = start and start[:2]
         return run_trial(trial, self._trial_data, backbone, after, self._micro_batch)
 

@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -198,17 +198,12 @@ def whole_lines(contents: bytes) -> bytes:
     return contents[: contents.rfind(b"\n") + 1]
 
 
-def record_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Record the checksums of files that are about to be written.
-
-    Args:
-        folder: the folder of the files.
-        contents: the new contents of each file, by name.
-    """
-    lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
+def record_checksum(folder: Path, name: str, contents: bytes) -> None:
+    """Record the checksum of a folder's file that is about to be written."""
     path = folder / SUMS
     earlier = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
-    write_atomically(path, whole_lines(earlier) + "".join(lines).encode(), existing=folder)
+    line = f"{sha256_of(contents)}  {name}\n"
+    write_atomically(path, whole_lines(earlier) + line.encode(), existing=folder)
 
 
 class Checksums:

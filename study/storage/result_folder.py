@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.errors import FormatError, StudyError
-from study.storage.atomic import read_if_exists, record_checksums, write_atomically
+from study.storage.atomic import read_if_exists, record_checksum, write_atomically
 
 T = TypeVar("T")
 FORMAT = 2
@@ -65,7 +65,7 @@ class ResultFolder:
     def write(self, name: str, contents: bytes, *, recorded: bool = False) -> None:
         """Write a file atomically; if it is to be ``recorded``, write its checksum first."""
         if recorded:
-            record_checksums(self.path, {name: contents})
+            record_checksum(self.path, name, contents)
         write_atomically(self.path / name, contents, existing=self.path)
 
 

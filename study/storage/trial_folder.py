@@ -10,8 +10,6 @@ from study.storage.atomic import (
     SUMS,
     Checksums,
     make_folder,
-    record_checksums,
-    sha256_of,
     whole_lines,
     with_retries,
 )
@@ -77,38 +75,26 @@ class TrialFolder(ResultFolder):
     def read_reports(self) -> list[JsonObject]:
         """Return the reports, in the order of the epochs, without a line that a crash cut short."""
         path = self.path / REPORTS
-        reports = [parse_json(path, line) for line in self._report_lines()]
+        lines = whole_lines(self.read(REPORTS) or b"").splitlines()
+        reports = [parse_json(path, line) for line in lines]
         for report in reports:
             if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
                 raise FolderError(f"{path} is damaged: one of its lines is not a report")
         return reports
 
     def append_reports(self, *reports: JsonObject, last: bool = False) -> None:
-        """Add the reports of some epochs.
+        """Add the reports of some epochs; after the ``last``, record the checksum of all."""
+        self.write_reports([*self.read_reports(), *reports], recorded=last)
 
-        Args:
-            reports: the reports.
-            last: whether no further one follows; the checksum of all is then recorded first.
-        """
-        lines = [*self._report_lines(), *(json_bytes(report) + b"\n" for report in reports)]
-        self.write(REPORTS, b"".join(lines), recorded=last)
-
-    def truncate_reports(self, count: int) -> None:
-        """Keep only the first ``count`` reports, after which the trial continues."""
-        self.write(REPORTS, b"".join(self._report_lines()[:count]))
-
-    def reports_digest(self, count: int) -> str:
-        """Return the SHA-256 of the first ``count`` reports, or of all if there are fewer."""
-        return sha256_of(b"".join(self._report_lines()[:count]))
+    def write_reports(self, reports: Sequence[JsonObject], *, recorded: bool = False) -> None:
+        """Replace the reports; if they are to be ``recorded``, write their checksum first."""
+        lines = b"".join(json_bytes(report) + b"\n" for report in reports)
+        self.write(REPORTS, lines, recorded=recorded)
 
     def reports_are_final(self) -> bool:
         """Return whether the reports match the checksum of them that the last epoch leaves."""
         checksums = Checksums(self.path)
         return REPORTS in checksums.names and checksums.matches(REPORTS, self.read(REPORTS))
-
-    def _report_lines(self) -> list[bytes]:
-        """Return the whole lines of the reports, each with its line end."""
-        return whole_lines(self.read(REPORTS) or b"").splitlines(keepends=True)
 
     def read_end(self) -> End | None:
         """Return how the trial ended; None while it has not."""
@@ -121,12 +107,10 @@ class TrialFolder(ResultFolder):
             end: how it ended.
             keep_state: whether to keep the state, by which a trial that was stopped can go on.
         """
-        contents = {END: json_bytes(end)}
         reports = self.read(REPORTS)
         if reports is not None:  # the other files were recorded as they were written
-            contents[REPORTS] = reports
-        record_checksums(self.path, contents)
-        self.write(END, contents[END])
+            self.write(REPORTS, reports, recorded=True)
+        self.write(END, json_bytes(end), recorded=True)
         self._delete(EARLIER_END)
         if not keep_state:
             self.delete_state()

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from study.method.delta import load_delta
 from study.search.checkpoints import (
-    drop_reports_beyond_state,
     exit_after_time_limit,
     load_state,
     read_hang,
     record_epochs,
+    restore_reports_of_state,
 )
 from study.search.recorded_trials import RecordedTrial, close_trial
 from study.storage.trial_folder import End, Status, TrialFolder
@@ -113,9 +113,9 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
 @pytest.mark.parametrize(
     "epochs, left, planted, kept, warned",
     [
-        (2, "1", "", 0, True),
-        (2, "21", "", 0, True),
-        (2, "1", "2", 0, True),
+        (2, "1", "", 2, True),
+        (2, "21", "", 2, True),
+        (2, "1", "2", 2, True),
         (2, "12", "3", 2, True),
         (2, "12", "34", 2, True),
         (0, "", "1234", 0, True),
@@ -138,14 +138,14 @@ def test_reports_that_no_epoch_wrote_are_not_believed(
     lines = [written[int(epoch) - 1] for epoch in left]
     lines += [json.dumps({"epoch": int(epoch), "val_score": 0.99}) for epoch in planted]
     path.write_text("".join(f"{line}\n" for line in lines))
-    drop_reports_beyond_state(trial)
+    restore_reports_of_state(trial)
     assert epochs_of(trial) == list(range(1, kept + 1))
     assert bool(caplog.text) == warned
     caplog.clear()
     assert (load_state(trial) or (0,))[0] == kept
     assert not caplog.text, "nothing is left of what was damaged"
     record(trial, *range(kept + 1, LAST + 1))
-    drop_reports_beyond_state(trial)
+    restore_reports_of_state(trial)
     assert epochs_of(trial) == [1, 2, 3, LAST]
     assert trial.reports_are_final()
 
@@ -199,7 +199,7 @@ def test_a_crash_at_whatever_write_is_no_damage(trial: TrialFolder, when: str):
         before = epochs_of(crashed)
         written.add(len(before))
         if crashed.read_end() is None:
-            drop_reports_beyond_state(crashed)
+            restore_reports_of_state(crashed)
             kept = epochs_of(crashed)
             # At most the step that was being written is lost.
             last_steps: dict[int, list[list[int]]] = {0: [[]], 1: [[], [1]], 3: [[1], [1, 2, 3]]}

@@ -13,7 +13,7 @@ from study.storage.atomic import (
     SUMS,
     Checksums,
     StorageError,
-    record_checksums,
+    record_checksum,
     write_atomically,
 )
 from tests.clock import Clock
@@ -106,11 +106,13 @@ def test_a_file_matches_what_was_recorded_last_or_before_and_nothing_else(
 ):
     """A crash may come after the checksum and before the file, or cut a line short."""
     assert Checksums(tmp_path).names == []
-    record_checksums(tmp_path, {"one": b"former", "abc": b"abc"})
+    record_checksum(tmp_path, "one", b"former")
+    record_checksum(tmp_path, "abc", b"abc")
     path = tmp_path / SUMS
     assert path.read_text().endswith(f"{ABC}  abc\n"), "as sha256sum reads it"
     path.write_bytes(path.read_bytes() + junk)
-    record_checksums(tmp_path, {"one": b"latter", "two": b"2"})
+    record_checksum(tmp_path, "one", b"latter")
+    record_checksum(tmp_path, "two", b"2")
     for contents in (path.read_bytes(), path.read_bytes().replace(b"\n", b"\r\n")):
         path.write_bytes(contents)  # line ends that a tool has changed are no damage
         sums = Checksums(tmp_path)

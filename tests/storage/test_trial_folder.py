@@ -19,7 +19,6 @@ def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: Tri
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
     assert trial.read_reports() == REPORTS[:1]
-    trial.truncate_reports(1)
     trial.append_reports(REPORTS[1])
     assert trial.read_reports() == REPORTS[:2]
     with pytest.raises(ValueError, match="JSON"):
