@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 NODES = ("node1", "node2")
 FEW = ("search.trials=4", "search.baselines.bitfit=null", "search.baselines.ln=null")
-LONG = ("training.epochs=300",)
-"""The words of a study whose trials outlast the start of Ray's other workers."""
+LONG = ("training.epochs=4000",)
+"""The words of a study that still trains when a signal, or a node's end, reaches its job."""
 PATIENCE = 900.0
 """Seconds that a small study may take, or a part of it."""
 CONFIG = """\
