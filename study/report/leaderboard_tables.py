@@ -279,5 +279,7 @@ def _candidate_record(result: StudyResult, entry: Row) -> dict[str, object]:
     record |= {"seeds": entry.test.n, "chance": result.chance, **interval_columns(means)}
     comparisons = result.comparisons if entry.is_best else {}
     for name, label in (("tuned", TUNED), ("other_method", other)):
-        record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
+        # Tuned CLIPFit may be CLIPFit as published; their row has the label of one of them.
+        rival = result.find_row(label)
+        record |= p_columns(comparisons.get(rival.label) if rival else None, f"versus_{name}_")
     return {**record, "other_method": other}

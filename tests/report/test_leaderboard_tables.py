@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from study.config.labels import PUBLISHED, TUNED
 from study.protocols import hmean
 from study.report.leaderboard_tables import (
     budget_table,
     leaderboard_markdown,
+    leaderboard_records,
     main_table,
     render_leaderboard,
     render_screen,
@@ -90,6 +92,18 @@ def test_every_form_has_the_same_candidates_and_one_screen_the_best(base_to_new_
     assert len(lines) <= 39
     assert max(map(len, lines)) <= 80
     assert any("★" in line for line in lines)
+
+
+def test_a_comparison_has_its_p_where_tuned_clipfit_is_clipfit_as_published(few_shot_study: Path):
+    writer = ExampleStudy(few_shot_study)
+    published = writer.candidates[PUBLISHED]
+    writer.change_candidate(TUNED, settings=published.settings, training=published.training)
+    result = read_study_result(few_shot_study)
+    row = not_none(result.find_row(TUNED))
+    (best,) = (record for record in leaderboard_records(result) if record["best"])
+    assert {TUNED, PUBLISHED} <= {*row.labels}
+    assert best["versus_tuned_p"] == result.comparisons[row.label].p_value
+    assert best["versus_tuned_p"] is not None
 
 
 def test_what_was_spent_counts_every_trial_once(few_shot_study: Path):
