@@ -17,9 +17,9 @@ from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.tables import Table
 from study.report.verdict import ablation_notes, interval_scope
 from study.results.ablation import Ablation
-from study.results.chance import BALANCED
 from study.results.study_result import StudyResult
 from study.results.trial_results import PARTS
+from study.trial.predictions import BALANCED
 
 
 def forest_chart(ablation: Ablation) -> Chart:

@@ -39,12 +39,12 @@ from study.report.verdict import (
 )
 from study.results.best_configuration import best_other_method
 from study.results.best_of_studies import RankedTrial
-from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.statistics import MeanInterval
 from study.results.study_result import TRIAL_STATES, StudyResult
 from study.results.trial_results import PARTS, SOURCE, TrialResult
 from study.storage.atomic import write_atomically
+from study.trial.predictions import BALANCED
 
 _MOST_ROWS = 20
 """The most rows of a leaderboard on one screen."""

@@ -13,8 +13,8 @@ from study.config.labels import (
 )
 from study.config.methods import METHODS
 from study.config.trial_settings import Head
-from study.results.chance import BALANCED
 from study.results.rows import Row, ScoreNames
+from study.trial.predictions import BALANCED
 from study.trial.study import BEST
 
 _NAMES = {

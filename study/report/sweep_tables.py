@@ -12,11 +12,11 @@ from statistics import fmean, harmonic_mean
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.report.formatting import format_mean, percent
 from study.report.tables import Table, csv_text
-from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_AVERAGES, PUBLISHED_DATASETS, SweepRow
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import StorageError, write_atomically
+from study.trial.predictions import BALANCED
 from study.trial.study import BEST
 
 _SUMMARIZED = {BEST, TUNED, LINEAR, ZERO_SHOT}

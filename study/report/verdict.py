@@ -16,11 +16,11 @@ from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.bootstrap import ResampledTests
-from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 from study.storage.study_folder import Registration
+from study.trial.predictions import BALANCED
 
 
 def metric_name(result: StudyResult) -> str:

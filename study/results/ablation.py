@@ -7,7 +7,6 @@ from statistics import fmean, median
 
 from study.config.trial_settings import TrialSettings
 from study.results.bootstrap import ResampledTests
-from study.results.chance import BALANCED
 from study.results.rows import ScoreNames
 from study.results.statistics import (
     Finding,
@@ -18,6 +17,7 @@ from study.results.statistics import (
     mean_intervals,
 )
 from study.results.trial_results import TrialResult
+from study.trial.predictions import BALANCED
 
 BASE = "base"
 """The label of the cell that the others are compared with."""

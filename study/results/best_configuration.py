@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from study.config.labels import TUNED, WITH_DELTA
 from study.config.schema import StudyConfig
-from study.results.chance import BALANCED, ChanceComparison
+from study.results.chance import ChanceComparison
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CHANCE
 from study.storage.trial_folder import TrialFolder
+from study.trial.predictions import BALANCED
 from study.trial.study import Candidate, Study, best_candidate, candidate_of_label
 
 EXTENSIONS = "extensions.json"

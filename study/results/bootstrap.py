@@ -27,9 +27,8 @@ from numpy.random import Generator
 
 from study.config.trial_settings import Head
 from study.protocols import Protocol
-from study.results.chance import BALANCED
 from study.results.trial_results import TrialResult
-from study.trial.predictions import Outcomes, Stratum
+from study.trial.predictions import BALANCED, Outcomes, Stratum
 
 Array = np.ndarray
 DRAWS = 2_000

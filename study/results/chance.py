@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from study.protocols import Protocol
 from study.trial.predictions import Confusion, beats_chance, images_of, mean
 
-BALANCED = "balanced"
-"""The name of the score of balanced accuracies, beside those of a protocol."""
-
 
 def balanced_scores(confusion: Confusion, protocol: Protocol) -> tuple[float, float] | None:
     """Return a trial's test score by the mean recall of the classes of each part, and chance.

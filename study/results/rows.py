@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from study.config.trial_settings import HEADS, TrialSettings
 from study.results.bootstrap import ResampledTests
-from study.results.chance import BALANCED, ChanceComparison
+from study.results.chance import ChanceComparison
 from study.results.statistics import Intervals, MeanInterval, mean_intervals
 from study.results.trial_results import TrialResult
+from study.trial.predictions import BALANCED
 from study.trial.study import BEST, Candidate
 
 

@@ -27,7 +27,7 @@ from study.results.best_configuration import (
     planned_rivals,
 )
 from study.results.bootstrap import ResampledTests, resample_tests
-from study.results.chance import BALANCED, ChanceComparison
+from study.results.chance import ChanceComparison
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
 from study.results.rows import Row, ScoreNames, make_row
@@ -43,6 +43,7 @@ from study.results.trial_results import TrialResult, read_trials, trials_table
 from study.storage.atomic import with_retries
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CHANCE, IDENTITY, Registration, StudyFolder
+from study.trial.predictions import BALANCED
 from study.trial.study import (
     BEST,
     COMPARED,

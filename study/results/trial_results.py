@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 from study.config.labels import SCORES
 from study.config.trial_settings import Head, TrialSettings, settings_columns
 from study.protocols import Protocol
-from study.results.chance import BALANCED, balanced_scores
+from study.results.chance import balanced_scores
 from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import (
+    BALANCED,
     Confusion,
     Outcomes,
     confusion_of,

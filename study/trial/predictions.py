@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns of a file of predictions, which are the fields of `Prediction`."""
+BALANCED = "balanced"
+"""The name of the score of balanced accuracies, which stands beside those of a protocol."""
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
@@ -189,6 +191,14 @@ def trial_scores(predictions: Iterable[Prediction], protocol: Protocol) -> Score
     if not of_part:
         return {}
     return protocol.score({part: mean(values) for part, values in of_part.items()})
+
+
+def scores_of_test(predictions: Collection[Prediction], protocol: Protocol) -> Scores:
+    """Return the scores of `trial_scores`, and the `BALANCED` one of classes that count alike."""
+    scores = trial_scores(predictions, protocol)
+    if scores:
+        scores[BALANCED] = trial_scores(predictions, protocol.balanced())["score"]
+    return scores
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:

@@ -13,7 +13,7 @@ from study.config.methods import TwoStage
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
 from study.method.training import Schedule, train_epoch
-from study.trial.predictions import trial_scores
+from study.trial.predictions import scores_of_test, trial_scores
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import TaskModel
@@ -114,7 +114,8 @@ def _evaluate(
         head: list(chain.from_iterable(predictions[head] for predictions, _ in by_task))
         for head in data.heads_of(config.settings)
     }
-    scores = {head: trial_scores(one, data.protocol) for head, one in by_head.items()}
+    scores_of = scores_of_test if data.split == "test" else trial_scores
+    scores = {head: scores_of(one, data.protocol) for head, one in by_head.items()}
     better: Head = max(scores, key=lambda head: scores[head].get("score", 0.0))
     head = config.settings.head or better
     metrics = {f"{data.split}_{name}": value for name, value in scores[head].items()}

@@ -1,7 +1,9 @@
 """The model of one task: how it is trained, used with a head and an α, and judged."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 import torch
@@ -171,6 +173,27 @@ def test_test_images_are_evaluated_once_and_classes_of_one_name_apart(
     labels = {one.label for one in last}
     assert len(labels) == len(data.class_names)
     assert first in labels
+
+
+def test_a_test_also_has_the_mean_recall_of_the_classes_of_each_part(
+    prepare: Prepare, backbone: Backbone
+):
+    data = prepare("class_folds").test(1)
+    (task,) = data.tasks
+    # The first class has one image, and all others keep theirs.
+    parts = [replace(part, records=part.records[5:]) for part in task.evaluations]
+    unequal = replace(data, tasks=(replace(task, evaluations=tuple(parts)),))
+    report = last_report(unequal, backbone)
+    of_part = []
+    for part in ("base", "new"):
+        hits = defaultdict(list)
+        for one in report.predictions:
+            if one.part == part:
+                hits[one.label].append(one.label == one.predicted)
+        assert len({*map(len, hits.values())}) > 1
+        of_part.append(mean(map(mean, hits.values())))
+    assert report.metrics["test_balanced"] == pytest.approx(hmean(*of_part))
+    assert report.metrics["test_balanced"] != report.metrics["test_score"]
 
 
 def test_new_classes_are_scored_as_without_the_head(prepare: Prepare, backbone: Backbone):
