@@ -80,9 +80,7 @@ def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
     monkeypatch.setattr(sys, "argv", ["train", "--out", str(tmp_path), "--steps", "2"])
     main()
     trained = load_backbone(tmp_path)
-    assert trained.tokenizer.get_vocab() == backbone.tokenizer.get_vocab()
     assert trained.clip.num_parameters() == backbone.clip.num_parameters()
-    assert (trained.image_mean, trained.image_std) == (backbone.image_mean, backbone.image_std)
     for clip in (trained.clip, backbone.clip):
         ids = backbone.tokenize(sorted(set(all_captions()))[::20])
         assert text_residual_scale(clip, ids) == pytest.approx(0.2, rel=0.1)

@@ -5,10 +5,9 @@ true captions.
 """
 
 import argparse
-import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import models, trainers
-from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from study.data.readers.glyphs import DIGIT_WORDS, character_name
+from study.embedded import backbone_path
 from tests.embedded.letters import render_glyph
 
 IMAGE_SIZE = 32
@@ -54,10 +52,8 @@ TEMPLATES = (
     "{}",
 )
 
-BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-CONTEXT = 77  # tokens, as in CLIP
-WORD_END = "</w>"
-MERGES = 160  # the most byte pairs that are joined
+FOLDER = backbone_path("embedded")
+"""Has the shape of the model, the tokenizer and the image processor."""
 STEPS, BATCH, WARMUP = 1000, 128, 100  # optimizer steps, pictures in each, steps of a rising rate
 TEXT_RESIDUAL = 0.2
 """The root mean square of the text encoder's last residual stream in the finished model."""
@@ -314,70 +310,11 @@ def _draw_caption(
     return Caption(str(rng.choice(TEMPLATES)).format(words), fits, attribute)
 
 
-def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
-    """Learn a byte-pair vocabulary that keeps frequent words whole and can spell any other."""
-    alphabet = sorted(ByteLevel.alphabet())
-    # An empty tokenizer has CLIP's own normalizer and word splitting.
-    learner = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
-    learner.model = models.BPE(end_of_word_suffix=WORD_END)
-    trainer = trainers.BpeTrainer(
-        vocab_size=2 * len(alphabet) + MERGES,
-        initial_alphabet=alphabet,
-        end_of_word_suffix=WORD_END,
-        show_progress=False,
-    )
-    learner.train_from_iterator(texts, trainer)
-    pairs = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][:MERGES]
-    tokens = [
-        *alphabet,
-        # The trainer lists only the word ends in its texts; spelling any word needs all 256.
-        *(letter + WORD_END for letter in alphabet),
-        *map("".join, pairs),
-        # Last, as in CLIP, so that pooling at the largest id works, too.
-        *(BOS, EOS),
-    ]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=CONTEXT)
-
-
-def build_image_processor() -> CLIPImageProcessor:
-    """Return the preprocessing that pre-training, trials and exported models share."""
-    return CLIPImageProcessor(
-        size={"shortest_edge": IMAGE_SIZE},
-        crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
-        image_mean=[PIXEL_MEAN] * 3,
-        image_std=[PIXEL_STD] * 3,
-    )
-
-
-def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
+def build_model() -> CLIPModel:
     """Return the untrained model; its weights come from torch's global generator."""
-    return CLIPModel(
-        CLIPConfig(
-            text_config={
-                "vocab_size": len(tokenizer),
-                "hidden_size": 64,
-                "intermediate_size": 256,
-                "num_hidden_layers": 3,
-                "num_attention_heads": 2,
-                "max_position_embeddings": CONTEXT,
-                "hidden_act": "quick_gelu",
-                "bos_token_id": tokenizer.bos_token_id,
-                "eos_token_id": tokenizer.eos_token_id,
-                "pad_token_id": tokenizer.pad_token_id,
-            },
-            vision_config={
-                "image_size": IMAGE_SIZE,
-                "patch_size": 8,
-                "hidden_size": 96,
-                "intermediate_size": 384,
-                "num_hidden_layers": 3,
-                "num_attention_heads": 3,
-                "hidden_act": "quick_gelu",
-            },
-            projection_dim=64,
-        )
-    )
+    config = CLIPConfig.from_pretrained(FOLDER)
+    config.text_config.layer_norm_eps = config.vision_config.layer_norm_eps
+    return CLIPModel(config)
 
 
 @torch.no_grad()
@@ -423,13 +360,13 @@ class Trainer:
     """The seed of the initial weights, the pictures and the captions."""
 
     def __post_init__(self):
-        """Draw the bank, train the tokenizer and build the model."""
+        """Draw the bank and build the model."""
         self.bank: Bank = build_bank()
-        self.tokenizer: CLIPTokenizer = build_tokenizer(all_captions())
+        self.tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(FOLDER)
         # Modules take their first weights from torch's global generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.model: CLIPModel = build_model(self.tokenizer)
+            self.model: CLIPModel = build_model()
             # Classifying characters helps both encoders off the first plateau; these are not saved.
             self.image_head, self.text_head = (
                 nn.Linear(self.model.config.projection_dim, len(CHARACTERS)) for _ in range(2)
@@ -530,7 +467,7 @@ def main():
     torch.set_num_threads(1)
     trainer = Trainer(arguments.steps, arguments.seed)
     trainer.run()
-    for part in (trainer.model, trainer.tokenizer, build_image_processor()):
+    for part in (trainer.model, trainer.tokenizer, CLIPImageProcessor.from_pretrained(FOLDER)):
         part.save_pretrained(arguments.out)
 
 
