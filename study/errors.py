@@ -93,3 +93,11 @@ def redacted_text(text: str) -> str:
     """Return a message with the credentials in its URLs replaced by ``***``."""
     text = re.sub(r"(?<=://)\S*@", "***@", text)
     return SECRET_OF_A_QUERY.sub(r"\1***", text)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the first error of a chain of causes, which may pass through several libraries."""
+    earlier = error.__cause__ or error.__context__
+    if earlier is None:
+        return error
+    return first_cause(earlier)

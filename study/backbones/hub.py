@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.errors import BackboneError
-from study.storage.time_limit import call_within, first_cause
+from study.errors import BackboneError, first_cause
+from study.storage.time_limit import call_within
 
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""

@@ -5,7 +5,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from study.method.delta import (
     to_delta_bytes,
 )
 from study.storage.atomic import with_retries
-from study.storage.result_folder import JsonObject
+from study.storage.result_folder import FolderError, JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, STATE, VALIDATION, TrialFolder
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import EpochReport, TrialData
@@ -122,9 +122,11 @@ def restore_reports_of_state(folder: TrialFolder) -> None:
     A trial that has all its reports, as its last epoch wrote them, keeps them. Reports are written
     before the state, so a crash between the two leaves some beyond it.
     """
-    reports = folder.read_reports()
-    complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
-    if complete and folder.reports_are_final():
+    reports = None
+    with suppress(FolderError):  # a damaged line; the state has them all
+        reports = folder.read_reports()
+    last = reports[-1]["epoch"] if reports else 0
+    if last >= folder.read_config()["epochs"] and folder.reports_are_final():
         return
     start = load_state(folder)  # warns if the state cannot be used
     kept = start.reports if start else []

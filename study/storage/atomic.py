@@ -30,15 +30,10 @@ RETRY_SECONDS = 1.0
 RECOVERS_WITHIN = 30.0
 """Failures of a process that are less than these seconds apart are one outage, waited for once."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-UNREACHABLE = frozenset(
-    getattr(errno, name)
-    for name in (
-        *("EIO", "EREMOTEIO", "ESTALE", "EBUSY", "ENOTCONN", "ETIMEDOUT"),
-        *("EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH"),
-    )
-    if hasattr(errno, name)  # macOS lacks one
-)
-PASSING = FULL | UNREACHABLE
+PASSING = FULL | {
+    *(errno.EIO, errno.ESTALE, errno.EBUSY, errno.ENOTCONN, errno.ETIMEDOUT),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH),
+}
 """Errors that may pass: a full disk or quota, or a file server that is unreachable."""
 
 Result = TypeVar("Result")

@@ -28,16 +28,15 @@ def repair(folder: StudyFolder) -> None:
     folder.refuse_damaged()
     delete_temporary_files(folder.path)
     faults = []
-    checksums = Checksums(folder.path)
-    for name in checksums.names:
-        path = folder.path / name
-        if not path.exists() or checksums.matches(name, path.read_bytes()):
-            continue
-        if name in REMADE:
-            logger.warning("%s is damaged and is made again", path)
-            path.unlink()
-        else:
-            faults.append(f"damaged: {path}; restore it from a backup")
+    for name in Checksums(folder.path).names:
+        try:
+            folder.read(name)
+        except FolderError as error:
+            if name in REMADE:
+                logger.warning("%s; it is made again", error)
+                (folder.path / name).unlink()
+            else:
+                faults.append(f"{error}; restore it from a backup")
     for path in sorted((folder.path / "trials").iterdir()):
         if path.is_dir():
             faults += _repair_trial(folder.trial(path.name))
@@ -53,10 +52,9 @@ def _repair_trial(trial: TrialFolder) -> list[str]:
     if not damaged or not (config.exists() or has_results):  # a crash may leave an empty folder
         return []
     if config.name in damaged:
-        fault = "damaged" if config.exists() else "lost"
         return [
-            f"{fault}: {config}; restore the file from a backup, or delete the "
-            "trial's folder, which another trial then replaces"
+            f"{config} is damaged or missing; restore it from a backup, or delete the trial's "
+            "folder, which another trial then replaces"
         ]
     names = ", ".join(damaged)
     logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)

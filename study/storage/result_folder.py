@@ -68,6 +68,10 @@ class ResultFolder:
             record_checksum(self.path, name, contents)
         write_atomically(self.path / name, contents, existing=self.path)
 
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value, which may hold dataclasses, to a JSON file, with its checksum."""
+        self.write(name, json_bytes(value) + b"\n", recorded=True)
+
 
 def json_bytes(value: Any) -> bytes:
     """Return a value, which may hold dataclasses, as JSON in UTF-8."""
@@ -82,17 +86,6 @@ def parse_json(path: Path, contents: bytes) -> Any:
         raise FolderError(f"{path} is damaged: {error}") from error
 
 
-def collect_faults(*checks: Callable[[], object]) -> list[str]:
-    """Run checks of a study's files, and return the messages of those that raise."""
-    faults = []
-    for check in checks:
-        try:
-            check()
-        except FolderError as error:
-            faults.append(str(error))
-    return faults
-
-
 def refuse_other_format(file: Path | str, number: object) -> None:
     """Raise an error if a file is of another format than this version reads.
 
@@ -104,10 +97,8 @@ def refuse_other_format(file: Path | str, number: object) -> None:
         FormatError: it is.
     """
     if str(number) != str(FORMAT):  # true is 1 to Python
-        format_of_file = f"format {str(number)[:100]}"
-        if number is None:
-            format_of_file = "no format number"
+        found = "no format number" if number is None else f"format {str(number)[:100]}"
         raise FormatError(
-            f"{file} has {format_of_file}, and this version of clipfit-study reads format "
+            f"{file} has {found}, and this version of clipfit-study reads format "
             f"{FORMAT}; use it with the version that wrote it, or make it again"
         )

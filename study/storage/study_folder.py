@@ -7,16 +7,14 @@ a cluster, ``runs`` must be on a file system that all nodes share.
 """
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from study.storage.atomic import (
     SUMS,
@@ -35,7 +33,6 @@ from study.storage.result_folder import (
     FolderError,
     JsonObject,
     ResultFolder,
-    collect_faults,
     parse_json,
     refuse_other_format,
 )
@@ -205,17 +202,16 @@ class StudyFolder(ResultFolder):
         """Raise if files that every command needs, and that cannot be made again, are damaged.
 
         Raises:
-            FolderError: files are missing or damaged; the message says what to do about each.
+            FolderError: one is missing or damaged; the message says what to do about it.
             FormatError: the study is of another format.
         """
-        faults = collect_faults(
-            lambda: self.read_required(self.config_path.name), self.read_identity
-        )
-        trials = self.path / "trials"
-        if not trials.is_dir():
-            faults.append(f"{trials} is not the folder of the study's trials")
-        if faults:
-            raise FolderError("\n".join(f"{fault}; restore it from a backup" for fault in faults))
+        try:
+            self.read_identity()
+            self.read_required(self.config_path.name)
+            if not (self.path / "trials").is_dir():
+                raise FolderError(f"{self.path / 'trials'} is not the folder of the study's trials")
+        except FolderError as error:
+            raise FolderError(f"{error}; restore it from a backup") from error
 
     def read_identity(self) -> JsonObject:
         """Return the unique ``study_id``, and the versions that the study was made with.
@@ -271,11 +267,6 @@ class StudyFolder(ResultFolder):
             config = trial.read_config()
             if config["stage"] in stages:
                 yield trial, config
-
-    def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
-        contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
-        self.write(name, f"{contents}\n".encode(), recorded=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file, which match its checksum; None if it is not written."""

@@ -29,11 +29,3 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     if not wait([answer], seconds).done:
         raise TimeoutError(f"no answer within {seconds:g} s")
     return answer.result()
-
-
-def first_cause(error: BaseException) -> BaseException:
-    """Return the first error of a chain of causes, which may pass through several libraries."""
-    earlier = error.__cause__ or error.__context__
-    if earlier is None:
-        return error
-    return first_cause(earlier)

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from study.storage.atomic import (
-    SUMS,
-    Checksums,
-    make_folder,
-    whole_lines,
-    with_retries,
-)
+from study.storage.atomic import SUMS, Checksums, make_folder, whole_lines, with_retries
 from study.storage.result_folder import (
     FolderError,
     JsonObject,
     ResultFolder,
-    collect_faults,
     json_bytes,
     parse_json,
 )
@@ -64,7 +57,7 @@ class TrialFolder(ResultFolder):
         """Make the folder and write the configuration; an existing trial keeps its own."""
         make_folder(self.path)
         if self.read("config.json") is None:
-            self.write("config.json", json_bytes(config), recorded=True)
+            self.write_json("config.json", config)
 
     def read_config(self) -> JsonObject:
         """Return the trial's configuration; FolderError if it is missing."""
@@ -110,7 +103,7 @@ class TrialFolder(ResultFolder):
         reports = self.read(REPORTS)
         if reports is not None:  # the other files were recorded as they were written
             self.write(REPORTS, reports, recorded=True)
-        self.write(END, json_bytes(end), recorded=True)
+        self.write_json(END, end)
         self._delete(EARLIER_END)
         if not keep_state:
             self.delete_state()
@@ -138,18 +131,14 @@ class TrialFolder(ResultFolder):
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
 
-        The reports of an unfinished trial need only parse here: `study.search.checkpoints` compares
-        them with the state from which the trial continues. Its other files are whole once its last
-        report is written.
+        Of an unfinished trial, only the configuration counts: `study.search.checkpoints` restores
+        the reports from the state, and the other files are written before the last report.
         """
         checksums = Checksums(self.path)
         names = ["config.json"]
         if (self.path / END).exists() or self.reports_are_final():
-            names = checksums.names
-        damaged = {name for name in names if not checksums.matches(name, self.read(name))}
-        readers = {"config.json": self.read_config, REPORTS: self.read_reports, END: self.read_end}
-        damaged.update(name for name, read in readers.items() if collect_faults(read))
-        return sorted(damaged)
+            names = sorted({*names, *checksums.names})
+        return [name for name in names if not checksums.matches(name, self.read(name))]
 
     def reopen(self) -> None:
         """Delete all but the configuration and how the trial had ended; it is trained again.
@@ -166,7 +155,7 @@ class TrialFolder(ResultFolder):
         for name in (*RESULT_FILES, STATE, END, SUMS):
             if name not in keep:
                 self._delete(name)
-        self.write("config.json", json_bytes(self.read_config()), recorded=True)
+        self.write_json("config.json", self.read_config())
 
     def _delete(self, pattern: str) -> None:
         """Delete the files that match a pattern."""

@@ -12,8 +12,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
-from study.errors import redacted_text
-from study.storage.time_limit import first_cause
+from study.errors import first_cause, redacted_text
 from study.trial.study import Study, TrialConfig
 
 LONGEST_CAUSE = 200

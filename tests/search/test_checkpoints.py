@@ -118,7 +118,9 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
         (2, "1", "2", 2, True),
         (2, "12", "3", 2, True),
         (2, "12", "34", 2, True),
+        (2, "12", "x", 2, True),
         (0, "", "1234", 0, True),
+        (0, "", "x", 0, True),
         (4, "123", "4", 3, True),
         (4, "123", "", 3, False),
     ],
@@ -136,7 +138,9 @@ def test_reports_that_no_epoch_wrote_are_not_believed(
     path = trial.path / "reports.jsonl"
     written = path.read_text().splitlines() if epochs else []
     lines = [written[int(epoch) - 1] for epoch in left]
-    lines += [json.dumps({"epoch": int(epoch), "val_score": 0.99}) for epoch in planted]
+    for epoch in planted:
+        report = json.dumps({"epoch": int(epoch), "val_score": 0.99}) if epoch != "x" else "\0"
+        lines.append(report)
     path.write_text("".join(f"{line}\n" for line in lines))
     restore_reports_of_state(trial)
     assert epochs_of(trial) == list(range(1, kept + 1))
