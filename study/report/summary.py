@@ -1,4 +1,4 @@
-"""The last lines of a run: the score, what was compared, the final model, and what to type next."""
+"""The last lines of a run: scores, comparisons, the final model, and commands to run next."""
 
 import math
 import shlex
@@ -13,7 +13,7 @@ from study.report.verdict import (
     describe_comparison,
     final_training,
     metric_name,
-    scores_beside,
+    reference_scores,
     verdict,
 )
 from study.results.study_result import StudyResult
@@ -33,9 +33,9 @@ def findings(result: StudyResult) -> list[tuple[str, str]]:
         return [("found", sentence) for sentence in verdict(result)]
     score = f"{format_mean(best.test, ' %')} {metric_name(result)}"
     found = [("test", f"{score} (95 % interval, {amount(best.test.n, 'seed')})")]
-    beside = ", ".join(scores_beside(result, unit=""))
-    if beside:
-        found.append(("beside %", beside))
+    others = ", ".join(reference_scores(result, unit=""))
+    if others:
+        found.append(("others %", others))
     if not result.best:
         settings = _short(settings_in_words(best.settings))
         return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]

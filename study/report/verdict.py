@@ -60,19 +60,19 @@ def headline(result: StudyResult) -> tuple[str, str] | None:
         ends = f"{percent(best.test.low)} to {percent(best.test.high)}"
         interval = f"95 % interval {ends}, {interval}"
     rest = f"{metric_name(result)} on test for the {best_name(result)} ({interval})"
-    return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(result)]) + "."
+    return f"{percent(best.test.mean)} %", "; ".join([rest, *reference_scores(result)]) + "."
 
 
-def scores_beside(result: StudyResult, unit: str = " %") -> list[str]:
+def reference_scores(result: StudyResult, unit: str = " %") -> list[str]:
     """Return the scores of zero-shot CLIP, the linear classifier and chance, as far as known."""
-    beside = []
+    scores = []
     for label in (ZERO_SHOT, LINEAR):
         entry = result.find_row(label)
         if entry and not entry.is_best_by_validation:
-            beside.append(f"{candidate_name(label)} {format_mean(entry.test, unit)}")
+            scores.append(f"{candidate_name(label)} {format_mean(entry.test, unit)}")
     if result.chance is not None:
-        beside.append(f"chance {percent(result.chance)}{unit}")
-    return beside
+        scores.append(f"chance {percent(result.chance)}{unit}")
+    return scores
 
 
 def selection_sentence(result: StudyResult, best: Row) -> str:
