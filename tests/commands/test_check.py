@@ -14,7 +14,6 @@ import pytest
 from study.commands.check import check_study
 from study.commands.check_result import CheckResult, Estimate, print_check
 from study.errors import Fault, FaultsError
-from study.storage.new_folders import JOB
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
@@ -123,19 +122,6 @@ def test_a_cluster_that_does_not_answer_is_a_fault_and_needs_no_gpu_here(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
     assert look(resources={"gpus_per_trial": 1}) == ["RAY_ADDRESS"]
-
-
-def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
-    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.chdir(tmp_path)
-    relative = {"storage": "runs", "tracking": {"uri": "sqlite:///mlflow.db"}}
-    assert look(**relative) == []
-    monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}))
-    assert look(**relative) == ["storage", "tracking"]
-    assert "storage" not in look()  # which is absolute
-    monkeypatch.setenv(JOB, json.dumps({"runtime_env": {}}))
-    assert look(**relative) == []
 
 
 def test_faults_are_in_the_document_without_passwords_and_raised(

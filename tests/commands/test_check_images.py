@@ -92,15 +92,6 @@ def test_another_number_than_was_published_is_warned_of_with_how_to_get_all(
     assert "Get it by" in line
 
 
-def test_each_dataset_and_target_is_looked_at_once(root: Path):
-    copy(root, "train/cat/0.png", "test/dog/0.png")
-    found = find_warnings([study(of(root, shots=1)), study(of(root, shots=2))])
-    assert len([line for line in found if CAUTION not in line]) == 2
-    targets = {"targets": ["images"], "targets_root": str(root.parent), "shots": 1}
-    found = find_warnings([study({"protocol": "transfer", "data": targets})])
-    assert [line.partition(":")[0] for line in found][1:] == ["images", "images"]
-
-
 CAUTION = "has seen printed characters and nothing else"
 
 

@@ -89,13 +89,6 @@ def test_wall_time_has_the_start_of_processes_beside_training(study: Any):
     assert found.wall_seconds == pytest.approx(training / module.BUSY + 4 * 5.0)
 
 
-def test_a_test_evaluates_the_images_of_all_targets(study: Any):
-    data = {"shots": 4, "targets": ["glyphs"]}
-    mine = study(protocol="zero_shot", data=data)
-    images = len(mine.dataset.test) + len(mine.target("glyphs").test)
-    assert estimate(mine, COST, slots=1).test_seconds == pytest.approx(images * 0.001)
-
-
 def test_nothing_is_measured_where_no_trial_fits(study: Any):
     with pytest.raises(StudyError, match=r"too small for a trial .*cpus_per_trial=999 "):
         measure_and_estimate(study(resources={"cpus_per_trial": 999}))

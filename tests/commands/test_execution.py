@@ -24,27 +24,16 @@ from study.data.records import Dataset
 from study.errors import (
     BackboneError,
     InterruptedStudyError,
-    TrackingError,
 )
-from study.search.searcher import Rounds
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker, TrackerMessages
-from study.trial.study import Candidate, Study
+from study.trial.study import Study
 from tests.commands.conftest import Configure, reacting
-from tests.damage import flip
 from tests.miniature import image_folder
-from tests.settings import NONE, settings
-from tests.study_writer import StudyWriter
+from tests.settings import NONE
 
 GO_ON = r"\n  clipfit-study resume \S*mine"
 """The command that continues an interrupted study, as its message has it."""
-CHOSEN = Candidate(
-    label="best",
-    settings=settings("vision.ln"),
-    source_trial="search-0002",
-    training="abc",
-    search_trials=8,
-)
 
 
 def study_of(config: StudyConfig) -> Study:
@@ -127,19 +116,6 @@ def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
 
 
 @pytest.mark.usefixtures("ending")
-def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
-    unsearched: Study, console: Console, tracker: Any
-):
-    tracker.start.side_effect = TrackingError("the answer was lost")
-    with pytest.raises(TrackingError, match=f"lost; .*{GO_ON}"):
-        run_study(unsearched, console, resume=False)
-    before = unsearched.folder.read_identity()["study_id"]
-    tracker.start.side_effect = None
-    run_study(unsearched, console, resume=True)
-    assert unsearched.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
-
-
-@pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_study_interrupted_after_its_trials_is_closed_and_prints_how_to_resume(
     unsearched: Study, console: Console, output: io.StringIO, tracker: Any, name: signal.Signals
@@ -172,36 +148,6 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
     with reacting(), sync if name == signal.SIGINT else nullcontext():
         run_study(unsearched, console, resume=False)
     assert closed == [True] * (name == signal.SIGTERM)
-
-
-@pytest.mark.usefixtures("ending")
-@pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json"])
-def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
-    unsearched: Study, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
-):
-    run_study(unsearched, console, resume=False)
-    written = StudyWriter(unsearched.folder.path)
-    written.choose(CHOSEN)
-    for number in (1, 2):
-        trial_id = f"final-labelled-{number:04d}"
-        final = written.trial(0, trial_id=trial_id, stage="final", label="best", epochs=1)
-        written.report(final, 1)
-        written.end(final)
-    earlier, present = (trial.path for trial in written.folder.trials())
-    before = [path.read_bytes() for path in sorted(present.iterdir())]
-    flip(earlier / name)
-    trained_stages: list[str] = []
-
-    def record(_: Study, rounds: Rounds):
-        for one in rounds:
-            while trial := one.searcher.suggest("any"):
-                trained_stages.append(trial.stage)
-
-    monkeypatch.setattr(module, "run_trials", record)
-    run_study(unsearched, console, resume=True)
-    assert {*trained_stages} == {"test"}
-    assert [path.read_bytes() for path in sorted(present.iterdir())] == before
-    assert all(trial.read_end() for trial, _ in written.folder.trials_of("final"))
 
 
 def test_a_whole_study_opens_its_dataset_once(

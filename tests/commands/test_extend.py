@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.commands.extend import extend, extended_config
 from study.config.loading import build_config, dump_config, load_config
 from study.errors import ConfigError
-from study.results.best_configuration import extensions, final_candidate
+from study.results.best_configuration import extensions
 from study.run import main
 from study.search.candidates import with_earlier_candidates
 from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
-from study.trial.study import Candidate, Study, best_candidate, read_candidates
+from study.trial.study import Candidate, Study, read_candidates
 from tests.real_study import configs_of
 from tests.settings import settings
 
@@ -106,18 +105,6 @@ def test_the_new_time_is_longer_than_the_limit_and_what_was_used(study: Study):
     assert grown.config.search.minutes is None
 
 
-@pytest.mark.parametrize(
-    "values", [{"ablation": {"design": "only_one"}}, {"search": {"trials": 0}}]
-)
-def test_a_study_without_a_search_is_not_advised_to_extend_itself(
-    study: Study, values: dict[str, Any]
-):
-    unsearched = study.with_config(build_config({"name": "mine", **values}, "test"))
-    with pytest.raises(ConfigError, match="has no search") as caught:
-        grow(unsearched, "search.trials=+50")
-    assert " extend " not in str(caught.value)
-
-
 def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(
     study: Study,
 ):
@@ -183,14 +170,6 @@ def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
         "clipfit-tuned-of-48": 5,
         "best-of-98": 60,
     }
-
-
-def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(study: Study):
-    study.write_candidates(candidates({"full": 3, "best": 3, "best-with-delta": 2}))
-    extended = grow(study, "search.trials=+50")
-    found = with_earlier_candidates(extended, candidates({"full": 3, "best": 60}, 98))
-    assert source_trials(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
-    assert final_candidate(found) == best_candidate(found)
 
 
 @pytest.mark.long

@@ -34,15 +34,6 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
     assert find_study("mine").name == "mine"
 
 
-def test_a_storage_that_is_a_file_is_refused(
-    here: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-):
-    (here / "file").touch()
-    assert "storage=file is not a folder" in refused("status", "mine", "storage=file")
-    monkeypatch.setenv("STUDY_STORAGE", "file")
-    assert "storage=file is not a folder" in refused("list")
-
-
 COMMANDS = (["resume", "mine"], ["sync", "mine"])
 """The commands that take settings which change no result."""
 

@@ -32,6 +32,7 @@ def test_all_tables_are_printed_if_asked(few_shot_study: Path, run: Run):
         run("leaderboard", few_shot_study, "--all"),
     )
     assert len(screen.out.splitlines()) <= 40 < len(everything.out.splitlines())
+    assert max(map(len, everything.out.splitlines())) <= 120
 
 
 def test_an_ablation_is_printed(ablation_study: Path, run: Run):

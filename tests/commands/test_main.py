@@ -44,18 +44,6 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
         assert run().out == message, "no words at all start nothing"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("report", "list store=x", "list storage=", "list storage=a storage=b"),
-        *("export mine --out x", "export mine --format hf"),
-    ],
-)
-def test_words_that_a_command_does_not_take_or_lacks_are_refused(line: str, run: Run):
-    ran = run(*line.split())
-    assert (ran.code, f"clipfit-study {line.split()[0]}: error: " in ran.err) == (2, True)
-
-
 @pytest.mark.parametrize("word, meant", [("resum", "resume"), ("version", "--version")])
 def test_a_word_that_is_nearly_a_command_is_reported_with_the_command(
     word: str, meant: str, here: Path, refused: Callable[..., str]

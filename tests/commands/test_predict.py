@@ -1,7 +1,6 @@
 """``predict`` and ``export``: which model they take, what they write where, what they refuse."""
 
 import csv
-import errno
 import io
 import os
 import resource
@@ -17,7 +16,6 @@ from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage, label_image_files
-from study.storage import atomic
 from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run
@@ -143,23 +141,6 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     assert (printed.code, "none of 2 images could be read" in printed.err) == (2, True)
     assert all(row["error"].startswith("not a readable image") for row in rows(out.read_text()))
     assert ".tiff .webp" in run("predict", delta, tmp_path).err
-
-
-def test_a_full_disk_is_waited_for_and_leaves_an_earlier_file_as_it_was(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    refused: Callable[..., str],
-):
-    def fail(_: int):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    out = tmp_path / "labels.csv"
-    out.write_text("before")
-    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(os, "fsync", fail)
-    message = refused("predict", "mine", "photos/1.png", "--out", out)
-    assert f"error: {out} cannot be used, nor could it within 0 seconds: No space left" in message
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_class_names_that_cannot_be_reported_apart_are_refused(tmp_path: Path):

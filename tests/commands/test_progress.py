@@ -72,12 +72,3 @@ def test_the_time_left_is_by_what_trains_and_within_the_limit(
     assert line.line().startswith("4/12 done · best 30.0% · 80 min left · 0 running · 1 failed · ")
     line.limit(1200)
     assert "20 min left" in line.line()
-
-
-def test_the_time_left_never_counts_up(clock: SimpleNamespace, console: Console):
-    line = StageProgress(console, "search", total=10)
-    for number, seconds in enumerate((60, 600)):
-        clock.now += seconds
-        line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
-        assert ("9 min left" in line.line()) == (number == 0)
-    assert " · 0 s left" in line.line()

@@ -70,19 +70,3 @@ def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
         read_ended_study(StudyFolder(tmp_path / "runs" / "mine"))
-
-
-def test_the_ending_has_every_next_step_whole_after_what_was_found(
-    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(few_shot_study.parent.parent)
-    output = io.StringIO()
-    console = Console(file=output, width=80, force_terminal=True, color_system=None)
-    hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
-    print_results(read_study_result(few_shot_study), hints, console)
-    lines = output.getvalue().splitlines()
-    words = [line.split()[0] for line in lines if line[1] != " "]
-    assert words[:6] == ["test", "beside", "best", "against", "against", "report"]
-    assert words[6:8] == ["hint-0", "hint-8"], "how to begin, and the last"
-    assert words[8:] == ["predict", "extend", "tables"]
-    assert sum(line.endswith("x" * 160) for line in lines) == 2

@@ -1,7 +1,6 @@
 """Real Ray: trials are stopped, fail, lose their workers, and nothing of it is lost or doubled."""
 
 import errno
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -72,10 +71,6 @@ def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage(
     monkeypatch.setattr(tune.Tuner, "fit", Mock(side_effect=error))
     with pytest.raises(kind):
         make_study(kind.__name__).search()
-
-
-def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):
-    assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
 
 KILLED_AS_RAY_STARTS = """

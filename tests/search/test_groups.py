@@ -15,7 +15,7 @@ from study.config.loading import build_config
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
-from study.search.groups import JOURNAL, Group, Open, plan_groups, sobol_point
+from study.search.groups import Group, Open, plan_groups, sobol_point
 from study.search.recorded_trials import RecordedTrial
 from study.search.samplers import Sampler, random, sampler_named, tpe
 from study.search.space import Space
@@ -41,15 +41,6 @@ def proposals(group: Group) -> list[Any]:
         found.append(group.propose(group.started, 0))
         group.started += 1
     return found
-
-
-def test_a_point_depends_on_the_seed_and_its_index_alone():
-    points = [sobol_point("1/a", index, RANGES) for index in range(40)]
-    assert [sobol_point("1/a", index, RANGES) for index in (39, 0, 17)] == [
-        points[index] for index in (39, 0, 17)
-    ]
-    assert len({tuple(point.values()) for point in points}) == 40
-    assert sobol_point("2/a", 0, RANGES) != points[0]
 
 
 def test_points_are_spread_evenly_over_the_logarithms_of_their_ranges():
@@ -128,22 +119,6 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
         for one in optuna_trials(StudyFolder(tmp_path)).values()
     ]
     assert found == [known] * (known is not None)
-
-
-def test_optuna_is_given_what_the_space_contains(tmp_path: Path):
-    (tmp_path / JOURNAL).write_text("an earlier one")
-    optuna = search()
-    method = TrialSettings.model_validate(
-        {"subset": "none", "method": {"method": "full", "lr": 0.01}}
-    )
-    for number, own in enumerate([CLIPFITS, settings("text.bias", 0.9), method]):
-        optuna.tell(recorded(number, own, {4: 0.6}))
-    optuna.write(tmp_path)
-    (known,) = optuna_trials(StudyFolder(tmp_path)).values()
-    assert known.user_attrs == {"trial": "search-0000"}
-    assert [known.params[name] for name in ("bias_lr", "ln_lr", "distill_weight")] == [
-        *(0.01, 0.02, 2.0)
-    ]
 
 
 def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> list[TrialSettings]:

@@ -82,12 +82,6 @@ def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subs
     assert proposal.subset == subset
 
 
-def test_without_windows_all_layers_are_tuned():
-    proposal, asked = suggest(SITES, {}, windows=False)
-    assert parse(proposal.subset) == parse(" + ".join(SITES))
-    assert asked == {*SITES, *RATES}
-
-
 @pytest.mark.parametrize("given", [{}, {"windows": False}], ids=["default", "all layers"])
 def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
     given: dict[str, bool],

@@ -12,11 +12,11 @@ import ray
 
 from study.config.schema import StudyConfig
 from study.data.images.image_reading import ImageReading
-from study.errors import DataError, StudyError
+from study.errors import StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trial_worker
 from study.search.auto_precision import decide_precision
-from study.search.trial_worker import TrialWorker, one_line, trial_device
+from study.search.trial_worker import TrialWorker, trial_device
 from study.storage.study_folder import StudyFolder
 from study.trial.study import PRECISION, EpochReport, TrialConfig
 from tests.settings import clipfit_trial
@@ -98,21 +98,6 @@ def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu(
         return
     with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
         trial_device()
-
-
-@pytest.mark.parametrize(
-    "error, line",
-    [
-        (ValueError(), "ValueError"),
-        (DataError("images/1.png:\nnot a readable image"), "images/1.png: not a readable image"),
-        (ValueError("x" * 189), f"ValueError: {'x' * 188}…"),
-        (DataError("x" * 200), "x" * 200),
-    ],
-)
-def test_the_cause_of_a_failure_is_one_line_that_names_what_is_not_ours(
-    error: Exception, line: str
-):
-    assert one_line(error) == line
 
 
 # The precision of a study
