@@ -96,21 +96,6 @@ def test_a_fault_of_a_frame_is_named(
         Dataset.from_frame(frame.assign(**{column: cells}).dropna(axis=1), folder=tmp_path)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
-def test_missing_values_are_blank_cells(frame: pd.DataFrame, tmp_path: Path, missing: object):
-    for column in ("class_name", "path"):
-        faulty = frame.astype(object)
-        faulty.loc[[5, 7], column] = missing
-        with pytest.raises(DataError, match=f"row 6: .*{column[:4]}.*row 8"):
-            Dataset.from_frame(faulty, folder=tmp_path)
-    ungrouped = frame.astype(object)
-    ungrouped.loc[[2, 4, 6, 8], "group"] = missing
-    blank = pd.DataFrame([[missing] * 3] * 2, columns=frame.columns)
-    dataset = Dataset.from_frame(pd.concat([ungrouped, blank]), folder=tmp_path)
-    assert len({record.group for record in dataset.records}) == len(dataset.records) == len(frame)
-    assert reloaded(dataset, tmp_path / "runs").train
-
-
 def test_an_image_in_any_form_has_the_same_probabilities(runs: Path, tmp_path: Path):
     model = study.load_model("mine", storage=runs)
     image, file = Image.linear_gradient("L"), tmp_path / "a.png"

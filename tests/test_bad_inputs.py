@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -91,12 +90,6 @@ def test_what_may_be_meant_is_accepted_with_a_warning_where_one_is_due(
     assert (ran.code, ran.err, found["faults"]) == (0, "", [])
     warnings = [text for text in found["warnings"] if "has seen printed characters" not in text]
     assert any(part in text for text in warnings) if part else not warnings
-
-
-def test_a_bad_checkpoint_in_a_folder_is_not_looked_for_on_the_hub(run: Run, place: Path):
-    ran, _ = check(run, "quickstart backbone.name=bad/ck_noconfig")
-    assert f"{place}/bad/ck_noconfig" in ran.err
-    assert not re.search(r"hub|huggingface\.co", ran.err)
 
 
 def test_a_study_that_cannot_read_an_image_leaves_no_study(

@@ -96,8 +96,3 @@ def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     message = r"is not a folder: .* is (not there|a file); expected .* or a name of the hub$"
     with pytest.raises(BackboneError, match=message):
         read_architecture(name)
-
-
-def test_a_name_longer_than_a_file_may_have_is_an_error():
-    with pytest.raises(BackboneError, match="backbone 'aaa"):
-        read_architecture("a" * 300)

@@ -1,12 +1,11 @@
 """Prompts become the token ids that a text encoder can read, or an error says why not."""
 
 import logging
-from types import SimpleNamespace
 
 import pytest
 
 from study.backbones.backbone import Backbone
-from study.backbones.tokenizing import end_positions, has_words
+from study.backbones.tokenizing import end_positions
 from study.errors import BackboneError, DataError
 from tests.small_clips import set_end_of_text
 
@@ -43,10 +42,3 @@ def test_a_prompt_longer_than_the_context_is_named_once(
     assert backbone.tokenize(["a " * 75]).shape == (1, 77)
     with pytest.raises(DataError, match=r"'b a a .*78 tokens; .* reads at most 77"):
         backbone.tokenize(["a photo of a cat", "b " + "a " * 75])
-
-
-def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone):
-    assert has_words(backbone.tokenizer)
-    special = ["<s>", "</s>"]
-    empty = SimpleNamespace(get_vocab=lambda: {"<s>": 0}, all_special_tokens=special)
-    assert not has_words(empty)

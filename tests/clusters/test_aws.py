@@ -36,7 +36,6 @@ from tests.clusters.conftest import ROOT
 pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 FILE = ROOT / "clusters" / "gpu.yaml"
-MINE = "203.0.113.7/32"
 
 
 @pytest.fixture
@@ -119,21 +118,3 @@ def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: 
     assert aws.Instance(head).state["Name"] == "stopped"
     assert launch(config, provider, "head", NODE_KIND_HEAD) == head, "it starts again"
     assert aws.Instance(head).state["Name"] == "running"
-
-
-def test_ssh_can_be_narrowed_by_the_marked_line(aws: Any):
-    (line,) = (line for line in FILE.read_text().splitlines() if "# NARROW" in line)
-    config = yaml.safe_load(FILE.read_text())
-    config["provider"] |= yaml.safe_load(line.strip().removeprefix("#"))
-    name = config["provider"]["security_group"]["GroupName"]
-    (vpc,) = aws.vpcs.all()
-    group = vpc.create_security_group(GroupName=name, Description="SSH from one place")
-    group.authorize_ingress(IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=MINE)
-    group.authorize_ingress(
-        IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group.id}]}]
-    )
-    made = bootstrapped(config)
-    for kind in made["available_node_types"].values():
-        assert kind["node_config"]["SecurityGroupIds"] == [group.id]
-    group.reload()
-    assert rules(group) == {("-1", None, group.id), ("tcp", 22, MINE)}

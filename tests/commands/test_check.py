@@ -1,6 +1,5 @@
 """Everything is looked at before anything starts; each fault has the key that is at fault."""
 
-import errno
 import json
 import sys
 from collections.abc import Callable
@@ -99,21 +98,6 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
     assert keys("test", targets_root=training) == ["data.targets"]
     assert keys("other", "link", targets_root=beside) == ["data.targets"]
     assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]
-
-
-def test_a_folder_that_one_may_not_look_into_is_a_fault_beside_others(
-    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    closed, stat = tmp_path / "closed", Path.stat
-
-    def refuse(path: Path, **options: Any) -> Any:  # root may look everywhere
-        if closed in path.parents:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return stat(path, **options)
-
-    monkeypatch.setattr(Path, "stat", refuse)
-    uri = f"sqlite:///{closed / 'mlflow.db'}"
-    assert look(data={"shots": 1000}, tracking={"uri": uri}) == ["data", "tracking"]
 
 
 def test_a_cluster_that_does_not_answer_is_a_fault_and_needs_no_gpu_here(

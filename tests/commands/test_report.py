@@ -9,9 +9,7 @@ import pytest
 from rich.console import Console
 
 from study.commands.write_results import print_results, write_results
-from study.results.study_result import read_ended_study, read_study_result
-from study.storage.atomic import StorageError
-from study.storage.study_folder import StudyFolder
+from study.results.study_result import read_study_result
 from tests.commands.conftest import Run
 from tests.not_none import not_none
 from tests.study_writer import StudyWriter
@@ -62,11 +60,3 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     assert [cell.comparison for cell in cells] == [None] * rows
     assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)
     assert "base" in not_none(board.ablation).unscored
-
-
-def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
-    with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
-        read_ended_study(StudyFolder(tmp_path / "runs" / "mine"))

@@ -6,9 +6,7 @@ import pytest
 
 from study.config.baselines import published_baselines
 from study.config.loading import build_config, dump_config, load_config
-from study.config.search_section import SITES_OF
 from study.config.trial_settings import TrialSettings
-from study.method.subsets import parse
 from tests.config_faults import baselines, clipfit
 
 
@@ -63,9 +61,3 @@ def test_other_methods_stand_outside_the_trials_and_have_trials_of_their_own():
     assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
     assert list(search.other_methods) == ["linear", "full", "lora"]
     assert search.planned_trials == search.trials + 1 + 2 * 5
-
-
-def test_a_site_of_a_family_is_one_term_without_layers():
-    for site in {site for sites in SITES_OF.values() for site in sites}:
-        ((sign, term),) = parse(site).terms
-        assert (sign, term.layers) == (1, None)

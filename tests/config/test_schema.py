@@ -73,8 +73,3 @@ class Place(Section):
 def test_what_no_machine_takes_is_a_fault(values: dict[str, object], message: str):
     with pytest.raises(ValidationError, match=message):
         Place.model_validate(values)
-
-
-def test_nothing_changes_later():
-    with pytest.raises(ValidationError, match="frozen"):
-        Place().subset = "ln"  # type: ignore[misc]

@@ -1,9 +1,7 @@
 """The choice of the reader, and what no reader reads: the outputs of studies and of MLflow."""
 
-import os
 import shutil
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -38,16 +36,6 @@ def test_the_name_of_a_folder_of_parquet_means_no_script(
         for script in (f"{name}.py", f"{name}/{name}.py"):
             Path(script).touch()
         assert load_dataset("mine", Path(name)).class_names == ("x", "y")
-
-
-def test_parquet_is_not_looked_for_in_all_folders_below(tmp_path: Path):
-    pytest.importorskip("datasets")
-    write_images(tmp_path / "all.parquet", ["a"])
-    for number in range(100):
-        (tmp_path / f"a/b/c/{number}").mkdir(parents=True)
-    with patch("os.scandir", side_effect=os.scandir) as listed:
-        assert "class" in refusal("mine", tmp_path)
-    assert listed.call_count < 20
 
 
 @pytest.fixture

@@ -47,13 +47,6 @@ def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
     assert check_files(read(root)) == found
 
 
-def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch):
-    for n, path in enumerate(sorted(root.glob("*/*/*.png"))):
-        path.write_text("x" * (n + 1))
-    monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was read"))
-    assert check_files(read(root)) == FileFaults()
-
-
 def test_what_is_below_class_folders_and_not_read_is_found(root: Path):
     unread = ("cover.png", "other/cat/0.png", "train/cat/a.HEIC", "train/cat/album/0.png")
     passed_over = ("LICENSE", ".cat/0.png", "__MACOSX/0.png", "train/cat/.1.png", "mlruns/a/0.png")
@@ -83,18 +76,6 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
     )
     assert check_files(read(file)).absent == ("train/cat/9.png", "https:/host/0.png")
     refuse_absent(read(file), "fail")
-
-
-@pytest.mark.parametrize(
-    "rows, message",
-    [
-        ("a.png cat train\nb.png dog train\ntest/cat/0.png cat test", "2 of 2 training images"),
-        ("train/cat/0.png cat train\nhttp://x/b.png dog test", "1 of 1 test images"),
-    ],
-)
-def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, message: str):
-    with pytest.raises(DataError, match=message):
-        refuse_absent(read(table(root, rows)), "skip")
 
 
 def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: Path):

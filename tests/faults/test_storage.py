@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import pytest
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
-from study.search.ray_internals import patched_tune
 from study.search.scheduler import StudyScheduler
 from study.search.searcher import Round, StudySearcher
 from study.search.study_callback import StudyCallback
@@ -128,23 +125,3 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     with pytest.raises(StorageError, match=r"cannot be used, .* No space left"):
         callback.on_step_end()
     assert study.folder.trial(config.trial_id).read_end() is None
-
-
-def test_a_failure_is_reported_to_tune_once_the_disk_of_its_files_is_free(
-    disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
-    notes = disk.path / "ray"
-    notes.mkdir()
-    controller = create_autospec(TuneController, instance=True)
-    controller._fail_fast, controller._print_trial_errors = False, False
-    controller._process_trial_failure.side_effect = lambda *_, **__: (notes / "error").write_text(
-        "as Tune does"
-    )
-    trial = Trial("any", stub=True)
-    trial.status = Trial.RUNNING
-    disk.fill()
-    clock.after(0.2, disk.free)
-    with patched_tune():
-        TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
-    assert (notes / "error").exists()

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.commands.sweep import check_sweep
-from study.config.sweep import load_sweep
-from study.errors import ConfigError, TrackingError
+from study.errors import TrackingError
 from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
@@ -71,17 +69,6 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_reported(
         connect(address, "any")
     assert len(proxy.asked) == 1
     assert SECRET not in str(caught.value)
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(proxy: Proxy, tmp_path: Path):
-    path = tmp_path / "three.yaml"
-    path.write_text("sweep: {seed: [1, 2, 3]}\nsearch: {trials: 8}\n")
-    given = [f"tracking.uri={proxy.uri}", f"storage={tmp_path}", "data.augment=false"]
-    proxy.fail("hang")
-    with pytest.raises(ConfigError, match=r"tracking: .* does not answer"):
-        check_sweep(load_sweep(path, given))
-    assert len(proxy.asked) == 1
 
 
 def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(

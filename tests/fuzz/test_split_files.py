@@ -1,14 +1,11 @@
 """Whatever stands in a split file or table: a dataset inside its folder, or one error."""
 
 import copy
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,31 +149,4 @@ def test_any_text_table_is_read_or_reported(
         check_sound(load_dataset("mine", place / f"table{suffix}"))
 
 
-ODD = [
-    pa.array([2**62, 0, 1], pa.timestamp("ms")),
-    pa.array([0, 1, None], pa.date64()),
-    pa.array([b"\xff\xfe", b"a", None], pa.binary()),
-    pa.StringArray.from_buffers(
-        3, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"\xff\xfea")
-    ),
-    pa.array(["a", "b", "a"]).dictionary_encode(),
-    *(pa.array([{"a": 1}, None, {"a": 2}]), pa.array([[1], [], None])),
-    *(pa.array([1.0, float("nan"), 2.0]), pa.nulls(3), pa.array(["../a.jpg", "", None])),
-]
 """Columns that a table may have in the place of any of its own."""
-
-
-@few_cases()
-@given(st.integers(0, 3), st.sampled_from(ODD), st.sampled_from(COLUMNS) | st.text(), st.data())
-def test_any_parquet_table_is_read_or_reported(
-    place: Path, at: int, odd: pa.Array, name: str, data: st.DataObject
-):
-    arrays = [pa.array(column[::2]) for column in zip(*TABLE, strict=True)]
-    names = [*COLUMNS]
-    arrays[at], names[at] = odd, name.encode(errors="ignore").decode()
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names), sink)
-    file = place / "table.parquet"
-    file.write_bytes(data.draw(spoiled(st.just(sink.getvalue()))))
-    with study_errors_allowed():
-        check_sound(load_dataset("mine", file))

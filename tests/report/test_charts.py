@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from study.config.loading import build_config, dump_config
-from study.report.charts import Chart, Painter, draw, log_scale, name_axis, write_charts
+from study.report.charts import Chart, Painter, draw, name_axis, write_charts
 from study.report.drift_chart import describe_drift, drift_chart, write_drift
 from study.report.study_charts import (
     agreement_chart,
@@ -43,21 +43,6 @@ def words(paint: Painter) -> list[str]:
 def row_names(chart: Chart) -> list[str]:
     (axes,) = chart.figure.axes
     return [tick.get_text() for tick in axes.get_yticklabels()]
-
-
-@pytest.mark.parametrize(
-    "ends, label",
-    [((1.2e4, 4e4), "20,000"), ((1e3, 1.5e8), "100,000,000"), ((1e-6, 0.1), "0.00001")],
-)
-def test_a_logarithmic_axis_has_plain_numbers_alone(ends: tuple[float, float], label: str):
-    def paint(axes: Any):
-        axes.plot(ends, ends)
-        log_scale(axes, "x")
-        log_scale(axes, "y")
-
-    labels = words(paint)
-    assert label in labels
-    assert not any("e" in text for text in labels)
 
 
 @pytest.mark.parametrize("text", ["<b>name</b>", r"$\frac$", "--><script>", "a_b & c ★"])

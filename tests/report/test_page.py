@@ -139,12 +139,6 @@ def test_without_a_best_configuration_nothing_is_recommended(
     assert not [line for line in lines if "delta.safetensors" in line]
 
 
-def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
-    page = rendered(ablation_study, make_charts(read_study_result(ablation_study)))
-    assert "3 of 6 cells" in page
-    assert page.count('class="drawing"') == 1
-
-
 def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
     study = ExampleStudy(few_shot_study)
     predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])

@@ -63,15 +63,3 @@ def test_predicting_needs_a_best_configuration_and_extending_a_search(
     found, steps = last_lines(few_shot_study)
     assert [word for word, _ in found] == ["found"]
     assert "predict" not in steps
-
-
-def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_shot_study: Path):
-    study = ExampleStudy(few_shot_study)
-    study.drop_search()
-    study.drop("test-bitfit-*", "test-clipfit-tuned-*")
-    delta = few_shot_study / "trials/test-clipfit-seed1/delta.safetensors"
-    delta.touch()
-    found, steps = last_lines(few_shot_study)
-    assert "60.0" in dict(found)["found"]
-    assert steps["predict"] == f"clipfit-study predict {delta} FOLDER"
-    assert "extend" not in steps

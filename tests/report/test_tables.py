@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from study.report.tables import Table, csv_text, markdown_text, plain_table, records_csv
-from study.report.terminal import amount, print_csv, print_error, print_sentences
+from study.report.terminal import print_csv, print_error, print_sentences
 from study.report.visible_text import VisibleFormatter, visible_text
 from tests.screens import characters, terminal
 
@@ -22,13 +22,6 @@ def shown(table: Table, width: int) -> str:
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "number, text", [(1, "1 trial"), (1200, "1,200 trials"), (0.5, "0.5 trials")]
-)
-def test_one_thing_is_not_called_many(number: float, text: str):
-    assert amount(number, "trial") == text
 
 
 @pytest.mark.parametrize("is_terminal, lines", [(True, 3), (False, 1)])
@@ -87,15 +80,6 @@ def test_a_broken_table_repeats_the_column_that_names_its_rows():
     assert [piece.title for piece in pieces] == ["All", "All (continued)"]
     assert {piece.left for piece in replace(NUMBERS, left=2).pieces(40)} == {2, 1}
     assert list(NUMBERS.pieces(200)) == [NUMBERS]
-
-
-def test_words_are_wrapped_before_the_table_is_broken():
-    words = Table("", ["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3 ± 4"]])
-    assert len(list(words.pieces(48))) == 1
-    screen = shown(words, 42)
-    assert "1.0 ± 2.0" in screen
-    assert "some rather long words" not in screen
-    assert "some rather long words" in shown(words, 60)
 
 
 def test_a_table_without_lines_has_an_empty_line_before_each_piece_and_its_note_last():

@@ -87,18 +87,6 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
     assert any(one.holm_p != alone[label].holm_p for label, one in compared.items())
 
 
-def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):
-    for seed in SEEDS:
-        for label, right in (("best", 830 + seed), ("third", 833)):
-            path = few_shot_study / f"trials/test-{label}-seed{seed}/reports.jsonl"
-            score = round(right / 901, 12)
-            report = {"epoch": 12, "test_accuracy": score, "test_score": score}
-            path.write_text(json.dumps(report) + "\n")
-    best, third = read_study_result(few_shot_study).rows[:2]
-    assert (best.label, third.label) == ("best", "third")
-    assert best.test.mean == third.test.mean == pytest.approx(833 / 901)
-
-
 def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     few_shot_study: Path,
 ):

@@ -26,7 +26,7 @@ from study.search.checkpoints import (
 from study.search.recorded_trials import RecordedTrial, close_trial
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.study import EpochReport, Prediction
-from tests.damage import cut, flip
+from tests.damage import flip
 from tests.not_none import not_none
 from tests.settings import clipfit_trial, trial_data
 from tests.study_writer import INFO, StudyWriter
@@ -222,16 +222,6 @@ def test_a_crash_at_whatever_write_is_no_damage(trial: TrialFolder, when: str):
         if not killed:
             break
     assert written == {0, 1, 3, LAST}
-
-
-def test_damage_between_the_last_epoch_and_the_end_is_seen(trial: TrialFolder):
-    record(trial, 1, 2, 3, LAST)
-    assert trial.damaged() == []
-    names = ["delta.safetensors", "validation.parquet"]
-    for name in names:
-        cut(trial.path / name)
-    trial.write_end(End("finished", LAST, 1.0))
-    assert trial.damaged() == names
 
 
 @pytest.mark.parametrize("at_other_alpha", [False, True])

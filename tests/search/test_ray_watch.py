@@ -77,15 +77,6 @@ def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyP
     assert answers == [True]
 
 
-def test_the_end_says_how_to_go_on():
-    script = "from study.search.ray_watch import _end; _end('it has ended', 'resume mine')"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == INTERRUPTED, done.stderr
-    assert "since it has ended" in done.stderr
-    assert done.stderr.endswith("\n  resume mine\n")
-
-
 @pytest.mark.usefixtures("message")
 def test_a_clock_that_is_set_far_back_is_reported(monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(monotonic=lambda: 0.0)

@@ -84,18 +84,6 @@ def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
     }
 
 
-def test_a_trial_that_only_lacked_its_end_is_closed(
-    searched: RealStudy, monkeypatch: pytest.MonkeyPatch
-):
-    trial = searched.folder.trial("search-0001")
-    end = trial.read_end()
-    (trial.path / "end.json").unlink()
-    monkeypatch.setattr(searched.heard, "events", [])
-    searched.search()
-    assert searched.heard.events == [("ended", "search-0001", "finished")]
-    assert trial.read_end() == end
-
-
 # When trials began and ended, and the seconds in which any of them was trained.
 @pytest.mark.parametrize(
     "trials, spent",

@@ -130,10 +130,3 @@ def test_after_the_time_the_queue_alone_is_trained(folder: StudyFolder):
     for deadline, trials in ((time.monotonic() + 600, 2), (time.monotonic(), 1)):
         own = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
         assert len(suggested(own, 2)) == trials
-
-
-def test_every_group_learns_of_every_end(folder: StudyFolder):
-    groups = listed("a", 9), listed("b", 9)
-    ended = recorded(fixed(3, 0.5))
-    searcher(folder, *groups).conclude(ended)
-    assert [group.events for group in groups] == [[ended]] * 2

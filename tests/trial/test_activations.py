@@ -1,10 +1,7 @@
 """Images and prompts that are begun once a process, as far as nothing is tuned."""
 
 from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,7 +10,6 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.method.model import FewShotClassifier
-from study.method.precision import cast_matrices
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial import activations
@@ -22,7 +18,6 @@ from study.trial.activations import (
     begin_images,
     begin_uncached,
     open_table,
-    zero_shot_text,
 )
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
@@ -72,31 +67,6 @@ def test_a_table_is_encoded_once_up_to_a_stage(
         spy = Spy(backbone, last_block)
         begin_images(spy, table, some)
         assert spy.given == sizes
-
-
-def test_zero_shot_text_is_encoded_once_a_precision(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    ids = backbone.tokenize(["a photo of a one", "a photo of a two"])
-    held = replace(backbone, clip=deepcopy(backbone.clip))
-    cast_matrices(held.clip, "bfloat16")
-    of_states: list[list[FewShotClassifier]] = []
-    for one in (backbone, held):
-        subsets = ("clipfit", "text-bias")
-        of_states.append(
-            [FewShotClassifier(one, parse(subset), precision="bfloat16") for subset in subsets]
-        )
-    made = Mock(wraps=FewShotClassifier)
-    monkeypatch.setattr(activations, "FewShotClassifier", made)
-    features = []
-    for first, other in of_states:
-        features.append(zero_shot_text(first, ids, tmp_path))
-        assert torch.equal(zero_shot_text(other, ids, tmp_path), features[-1])
-    assert made.call_count == len(of_states), "a copy takes longer than the prompts"
-    assert not torch.equal(*features)
-    free_memory()
-    for (first, _), before in zip(of_states, features, strict=True):
-        assert torch.equal(zero_shot_text(first, ids, tmp_path), before)
 
 
 @pytest.mark.parametrize(

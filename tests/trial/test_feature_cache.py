@@ -1,22 +1,19 @@
 """Features of untouched encoders on disk: computed once, and never taken for others."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.method.delta import to_checked_bytes
 from study.method.model import FewShotClassifier
 from study.storage.atomic import StorageError
 from study.trial import feature_cache
-from study.trial.feature_cache import Cache, Tensors, cached_features
+from study.trial.feature_cache import Cache, cached_features
 from tests.damage import cut, flip
 
 WHAT = {"what": "numbers"}
@@ -86,33 +83,6 @@ def test_a_damaged_file_is_reported_and_made_again(
     assert computed.call_count == 2
     assert f"{path} is damaged, and computed again" in caplog.text
     assert path.read_bytes() == contents
-
-
-def test_of_several_that_want_it_at_once_one_computes(
-    tmp_path: Path, classifier: FewShotClassifier, computed: Mock
-):
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slowly() -> Tensors:
-        begun.set()
-        assert go_on.wait(30)
-        return computed()
-
-    def ask(compute: Callable[[], Tensors]) -> Tensor:
-        return cached_features(tmp_path, WHAT, classifier, compute)["x"]
-
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(ask, slowly)
-        assert begun.wait(30)
-        rest = [pool.submit(ask, computed) for _ in range(3)]
-        assert not any(one.done() for one in rest)
-        go_on.set()
-        results = [one.result(30) for one in (first, *rest)]
-    assert computed.call_count == 1
-    assert all(torch.equal(result, results[0]) for result in results)
-    with pytest.raises(MemoryError):
-        cached_features(tmp_path, {}, classifier, Mock(side_effect=MemoryError))
-    assert not list(tmp_path.glob(".*")), "no lock is left behind"
 
 
 def test_without_a_place_to_write_it_each_computes_for_itself(

@@ -3,7 +3,6 @@
 from unittest.mock import Mock, create_autospec
 
 import pytest
-import torch
 
 from study.backbones.backbone import Backbone
 from study.config.methods import FullFineTuning, Lora, Method, Projection
@@ -13,8 +12,6 @@ from study.method.staged import StagedClassifier
 from study.trial.activations import open_table
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
-from study.trial.task_features import cached_views
-from study.trial.task_model import TaskModel
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import Prepare, method_trial
 
@@ -80,13 +77,3 @@ def test_methods_without_an_encoder_pass_it_once_between_them(
     begin.reset_mock()
     list(run_trial(method_trial(PROJECTION.model_copy(update={"lr": 0.1})), data, backbone))
     assert not begin.called, "another process, or another trial, finds them"
-
-
-def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backbone: Backbone):
-    data = prepare("augmented").search()
-    (task,) = data.tasks
-    models = [TaskModel(method_trial(PROJECTION, seed=seed), data, backbone, 0) for seed in (1, 2)]
-    first, other = (cached_views(model, task.train.paths, VIEWS) for model in models)
-    assert first.shape == (VIEWS, len(task.train.records), 1, 32)
-    assert not torch.allclose(first, other)
-    assert not torch.allclose(first[0], first[1])

@@ -1,8 +1,6 @@
 """A trial keeps the prediction of every test and validation image, and what follows from them."""
 
 import io
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,25 +150,3 @@ def test_the_largest_class_alone_is_at_chance_whatever_the_rounding():
         assert not beats_chance(score, chance)
     assert beats_chance(201 / 300, chance)
     assert beats_chance(0.0, None), "of a trial that kept no counts"
-
-
-READ = """
-import os, sys
-from pathlib import Path
-from study.trial.predictions import read_parquet
-
-contents = Path(sys.argv[1]).read_bytes()
-before = os.listdir("/proc/self/task")
-rows = read_parquet(contents).num_rows
-print(rows, os.listdir("/proc/self/task") == before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
-def test_arrow_leaves_no_thread_that_could_abort_the_end(tmp_path: Path):
-    path = tmp_path / PREDICTIONS
-    path.write_bytes(predictions_to_parquet(SOME))
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "2 True\n"

@@ -5,25 +5,12 @@ from unittest.mock import Mock
 
 import pytest
 
-import study.trial.study as module
 from study.config.loading import build_config
-from study.config.schema import StudyConfig
 from study.data import datasets
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 
 UNREAD = StudyFolder(Path("unread"))
-
-
-def test_data_and_checkpoint_are_read_once(monkeypatch: pytest.MonkeyPatch):
-    readers = Mock(wraps=datasets.load_dataset), Mock(wraps=module.read_architecture)
-    monkeypatch.setattr(datasets, "load_dataset", readers[0])
-    monkeypatch.setattr(module, "read_architecture", readers[1])
-    mine = Study(StudyConfig(), UNREAD)
-    for _ in range(3):
-        assert mine.dataset.name == "digits"
-        assert mine.architecture.image_size
-    assert [read.call_count for read in readers] == [1, 1]
 
 
 def test_every_option_of_a_dataset_reaches_its_reader(monkeypatch: pytest.MonkeyPatch):

@@ -17,7 +17,6 @@ from study.protocols import Transfer, hmean
 from study.storage.result_folder import JsonObject
 from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
-from study.trial.task_features import image_features
 from study.trial.task_model import TaskModel
 from study.trial.task_training import TaskTraining
 from tests.settings import clipfit_trial
@@ -35,19 +34,6 @@ def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...
 
 def probabilities(predictions: Iterable[Prediction]) -> Tensor:
     return torch.tensor([p.probability for p in predictions])
-
-
-@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (2, 7)])
-def test_evaluation_batches_shrink_with_the_micro_batch(
-    holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
-):
-    config = clipfit_trial(training={"batch_size": 8, "eval_batch_size": 30})
-    (task,) = holdout.tasks
-    model = TaskModel(config, holdout, backbone, 0, micro_batch)
-    evaluated = [record.path for part in task.evaluations for record in part.records]
-    sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
-    assert sum(sizes) == len(evaluated)
-    assert {*sizes[:-1]} == {at_once}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 import errno
-import multiprocessing
 import os
 import random
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -158,17 +156,6 @@ def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
         os.utime(path, (0, 0))
     file = decode(PATHS[:3])
     assert sorted(tmp_path.iterdir()) == [written, other, file]
-
-
-def test_processes_that_decode_at_once_all_end_well(tmp_path: Path):
-    decode_all = decoder(tmp_path, images=80)
-    context = multiprocessing.get_context("fork")
-    begin = context.Barrier(4)
-    with ProcessPoolExecutor(4, context, begin.wait, (30,)) as pool:
-        decoding = [pool.submit(decode_all) for _ in range(4)]
-        (file,) = {process.result(timeout=60) for process in decoding}
-    assert cache_fault(file, [f"{number}.png" for number in range(80)]) is None
-    assert list((tmp_path / "cache").iterdir()) == [file]
 
 
 def test_storage_that_stumbles_is_no_corrupt_image_that_is_left_out(

@@ -29,15 +29,6 @@ def test_pixels_are_those_of_the_images_requested(rows: list[int], square: Image
         square.pixels(["x.jpg", PATHS[0], "y.jpg"])
 
 
-def test_whole_images_keep_their_sizes(colors: Any, tmp_path: Path):
-    paths = PATHS[:5]
-    cache = ImageCache(tmp_path, "k", size=4, keep_aspect=True)
-    whole = ImageTable(decode_images(colors, paths, cache))
-    for path, image in zip(paths, whole.images(paths), strict=True):
-        expected = preprocess(colors.open_image(path), size=4, keep_aspect=True)
-        assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
-
-
 @pytest.mark.parametrize("content", [b"", b"no Arrow", None])
 def test_a_file_that_is_no_table_is_named(content: bytes | None, tmp_path: Path):
     if content is not None:

@@ -1,6 +1,5 @@
 """Each format gives the tuned answers elsewhere, by the code and the classes beside its files."""
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from study.backbones.load_backbone import load_backbone
-from study.commands.export import add_arguments
-from study.errors import ConfigError, DeltaError
-from study.serving.exports import FORMATS, find_format
+from study.errors import DeltaError
+from study.serving.exports import FORMATS
 from study.serving.exports.format import render_guide, write_classes, write_head
 from tests.siglips import LENGTH, save_siglip
-
-
-def test_a_format_of_no_library_is_refused_and_the_help_names_the_others():
-    with pytest.raises(ConfigError, match="--format is 'pkl'; expected one of hf"):
-        find_format("pkl")
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    assert " | ".join(FORMATS) in parser.format_help()
-
 
 MANY = ("a {}.", "the {}!", "this is {}")
 MORE = {

@@ -1,6 +1,5 @@
 """An address at which MLflow keeps no studies is explained, and looking makes no store."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from study.storage.atomic import StorageError
 from study.storage.new_folders import JOB
 from study.tracking.mlflow.address import DEFAULT_URI, is_absent_store, tracking_uri
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from tests.ports import listening
 
 
 @pytest.fixture(autouse=True)
@@ -79,20 +77,3 @@ def test_an_address_that_mlflow_cannot_use_is_refused_with_what_is_allowed(
         MlflowTracker().check(build_config({}, "here"))
     assert "Max retries" not in str(refused.value)
     assert "s3cret" not in str(refused.value)
-
-
-def test_what_listens_and_is_no_server_of_mlflow_is_refused():
-    with (
-        listening(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH\r\n")) as port,
-        pytest.raises(TrackingError, match=r"does not answer \("),
-    ):
-        check(f"http://127.0.0.1:{port}")
-
-
-def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("study.tracking.mlflow.server.ANSWERS_WITHIN", 0.3)
-    over = threading.Event()
-    with listening(lambda _: over.wait()) as port:
-        with pytest.raises(TrackingError, match=r"TimeoutError: no answer within 0\.3 s\); start"):
-            check(f"http://127.0.0.1:{port}")
-        over.set()

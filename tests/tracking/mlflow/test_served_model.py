@@ -12,14 +12,12 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
 from study import tracking
 from study.data.datasets import load_dataset
-from study.data.images.sources import encode_base64
 from study.errors import DeltaError
 from tests.tracking.mlflow.conftest import Registered
 from tests.tracking_server import mlflow_at
@@ -45,22 +43,6 @@ def champion(register_in_own_store: Callable[..., Registered]) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def model(champion: str) -> Any:
     return mlflow.pyfunc.load_model(CHAMPION)
-
-
-def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
-    model: Any, picture: Image.Image, tmp_path: Path
-):
-    file = tmp_path / "digit.png"
-    picture.save(file)
-    grey = np.asarray(picture.convert("L"))
-    encoded = encode_base64(picture)
-    forms = [picture, file.read_bytes(), file, str(file), encoded, grey]
-    message = model.predict([*forms, grey.tolist()])
-    (name,) = set(message["class_name"])
-    assert message["probability"].std() == pytest.approx(0, abs=1e-6)
-    tables = [pd.DataFrame({"image": [form]}) for form in (picture, grey, encoded)]
-    for alone in (*forms, (encoded,), *tables, pd.Series([encoded])):
-        assert list(model.predict(alone)["class_name"]) == [name]
 
 
 def test_the_example_of_the_page_runs(

@@ -76,29 +76,3 @@ def test_all_is_sent_if_storage_goes_away_for_a_while_and_mlflow_is_not_blamed(
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
     assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", "description.md"}
     assert "MlflowException" not in caplog.text
-
-
-def test_storage_that_stays_away_is_named_and_what_was_not_sent(
-    study: StudyWriter,
-    mlflow_store: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-):
-    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
-    # Storage was waited for, and that is no reason to wait for MLflow as well, which would not end.
-    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 3600.0)
-    tracker = started(study, mlflow_store)
-    tracker.trial_changed(study.whole(0).trial_id)
-    wait_until(lambda: list(study.folder.path.glob("trials/*/mlflow.json")))
-    # It may be sent twice, once as it was half written, so storage may also go between two files.
-    configs = [study.trial(number) for number in range(1, 6)]
-    bring_back = take_away(study)
-    for config in configs:
-        tracker.trial_changed(config.trial_id)
-    missing = tracker.close(finished=True).missing
-    bring_back()
-    assert f"StorageError: {study.folder.path / 'trials'}" in missing
-    # What follows is cut off where the path is long.
-    assert "cannot be used, nor could it within 0.3 seconds" in missing
-    assert int(missing.split()[0]) >= 6, "five trials, and the study's own"
-    assert "results are not sent to MLflow until this passes" in caplog.text

@@ -4,7 +4,6 @@ All is read back from a real store or server. What a server at fault costs is in
 `tests/faults/test_tracking_server.py`.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from mlflow.entities import Run
 from study.config.trial_settings import TrialSettings
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow import study_run
-from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.sync import StudySync
 from study.trial.study import Candidate
 from tests.faults.proxy import wait_until
@@ -223,48 +221,6 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
     after = runs(mlflow_server, study)["search-0000"]
     assert after.info.run_id == before.info.run_id
     assert len(history(mlflow_server, after)) == EPOCHS
-
-
-def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
-    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-):
-    study = make("behind")
-    tracker = started(study, mlflow_store)
-    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 3.0)
-    send = StudySync.send
-
-    def send_slowly(*given: Any):
-        time.sleep(1.0)
-        send(*given)
-
-    monkeypatch.setattr(StudySync, "send", send_slowly)
-    for number in range(4):
-        tracker.trial_changed(study.whole(number).trial_id)
-    assert tracker.close(finished=True).missing == ""
-    assert statuses(mlflow_store, study) == {"FINISHED"}
-
-
-SECRET = "s3cr3t-passw0rd"
-
-
-def test_no_secret_reaches_a_run_or_a_file(
-    mlflow_server: str, make: MakeStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    study = make("secret")
-    study.whole(0)
-    study.whole(1, "failed", 1, error="boom")
-    tracker = started(study, mlflow_server.replace("//", f"//me:{SECRET}@"))
-    lines = tracker.close(finished=True)
-    assert lines.missing == ""
-    assert SECRET not in f"{lines} {caplog.text}"
-    client = MlflowClient(mlflow_server)
-    for number, run in enumerate(runs(mlflow_server, study).values()):
-        assert SECRET not in str(run.to_dictionary())
-        (tmp_path / str(number)).mkdir()
-        client.download_artifacts(run.info.run_id, "", str(tmp_path / str(number)))
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) > 10
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
