@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
 from study.commands.extend import extend_and_run
@@ -250,7 +250,7 @@ class OpenedStudy:
             StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
-        extend_and_run(StudyFolder(self.path), _written(overrides), tolerant_console())
+        extend_and_run(StudyFolder(self.path), _written(overrides), output_console())
 
     def export(self, format: str, out: str | Path) -> None:
         """Write the final model of the study for another library, with a model card.
@@ -305,7 +305,7 @@ def run_study(
         root = dataset.save(load_config(source, _written(given)).storage)
         given |= {"data.dataset": dataset.name, "data.root": root}
     made = make_study(source, _written(given))
-    run_study_to_the_end(made, tolerant_console(), resume=False, in_process=in_process)
+    run_study_to_the_end(made, output_console(), resume=False, in_process=in_process)
     return OpenedStudy(made.folder)
 
 

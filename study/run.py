@@ -6,6 +6,7 @@ arguments, the script starts a study.
 
 import atexit
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     # At its end, Python would look for garbage among all that PyTorch and MLflow hold, for seconds.
     atexit.register(gc.freeze)
-    # Only once the package's folder is off the path.
-    from study.commands.signals import exit_at_ctrl_c
-
-    with exit_at_ctrl_c():
+    try:
+        # Only once the package's folder is off the path; Ctrl-C may also come during the import.
         from study.commands.main import main as run_command
 
         return run_command(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _remove_package_from_path() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 from study.commands.execution import run_study
 from study.commands.main import main
 from study.commands.new_study import make_study
@@ -50,7 +50,7 @@ def test_a_file_of_the_paper_gives_a_score_on_each_of_its_datasets(file: Path, s
     assert main(["run", f"paper/{file.stem}", *small, "--check"]) == 0
     values = read_values(file)
     if "sweep" not in values:
-        run_study(make_study(file, small), tolerant_console(), resume=False, in_process=True)
+        run_study(make_study(file, small), output_console(), resume=False, in_process=True)
         board = read_study_result(Path("runs/small"))
         assert len(board.rows) == count_baselines(values)
         for entry in board.rows:

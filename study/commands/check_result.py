@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from study.commands.console import print_json, tolerant_console
+from study.commands.console import output_console, print_json
 from study.errors import Fault, FaultsError, StudyError, redacted_text
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
         return
     from study.report.terminal import print_sentences
 
-    console = tolerant_console()
+    console = output_console()
     print_facts(result.facts, console)
     if result.estimate:
         print_sentences(console, str(result.estimate))
@@ -110,7 +110,7 @@ def print_facts(facts: Sequence[Fact], console: "Console") -> None:
 
     if facts:
         rows = [(fact.name, fact.text) for fact in facts]
-        console.print(plain_table(("", ""), rows), highlight=False)
+        console.print(plain_table(("", ""), rows))
 
 
 def print_warnings(warnings: Sequence[str], console: "Console") -> None:

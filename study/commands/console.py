@@ -45,10 +45,11 @@ class TolerantStream:
         return getattr(self._stream, name)
 
 
-def tolerant_console() -> "Console":
-    """Return a console that keeps working when its reader ends, or its disk is full.
+def output_console() -> "Console":
+    """Return a console of the standard output that prints text as it is, without markup.
 
-    Ctrl-C also ends ``tee``, while the study still has to be closed.
+    It keeps working when its reader ends, or its disk is full: Ctrl-C also ends ``tee``, while the
+    study still has to be closed.
     """
     from rich.console import Console
 
@@ -57,7 +58,9 @@ def tolerant_console() -> "Console":
     output = TolerantStream(sys.stdout)
     width = None if sys.stdout.isatty() else PIPED
     # Paths may have brackets and colons, which are no markup.
-    return Console(file=cast(TextIO, output), width=width, markup=False, emoji=False)
+    return Console(
+        file=cast(TextIO, output), width=width, markup=False, emoji=False, highlight=False
+    )
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
@@ -91,8 +94,10 @@ def run_with_output(command: Callable[[], int]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     output = TolerantStream(sys.stdout)
     with redirect_stdout(cast(TextIO, output)):
-        code = command()
-        output.flush()
+        try:
+            code = command()
+        finally:  # Ctrl-C ends the reader of the output as well
+            output.flush()
     if output.fault is None:
         return code
     if isinstance(output.fault, BrokenPipeError):

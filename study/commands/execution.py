@@ -156,8 +156,7 @@ def _run_to_the_end(
     folder, finished = study.folder, False
     console.print(
         f"{folder.name}: {study.config.protocol} on {study.config.data.dataset}, "
-        f"results in {folder.path}",
-        highlight=False,
+        f"results in {folder.path}"
     )
     print_facts([*study_facts(study), plan_fact(study)], console)
     print_warnings(find_warnings([study]), console)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.commands.console import tolerant_console
-from study.commands.signals import handle_signals, interrupt
+from study.commands.console import output_console
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -46,10 +45,8 @@ def run(options: Namespace) -> None:
     """
     from study.report.terminal import print_sentences
 
-    with handle_signals(interrupt):
-        lines = export(options.model, options.format, options.out, options.storage)
-    console = tolerant_console()
-    for line in lines:
+    console = output_console()
+    for line in export(options.model, options.format, options.out, options.storage):
         print_sentences(console, line)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_settings, add_study
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
     from study.commands.find import find_study
 
     folder = find_study(options.name, options.storage)
-    extend_and_run(folder, options.settings, tolerant_console())
+    extend_and_run(folder, options.settings, output_console())
 
 
 def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 from study.errors import ConfigError, Fault, FaultsError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(options: Namespace) -> None:
             file.write(commented_yaml(values, meanings, header))
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror}") from error
-    console = tolerant_console()
+    console = output_console()
     print_sentences(
         console,
         f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to train, "

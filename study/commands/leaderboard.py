@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.commands.arguments import add_json
-from study.commands.console import print_json, tolerant_console
+from study.commands.console import output_console, print_json
 from study.errors import ConfigError, DataError
 
 HELP = (
@@ -62,7 +62,7 @@ def _print_best_of_studies(options: Namespace) -> None:
     if options.json:
         print_json([row.record() for row in rows])
     elif rows:
-        tolerant_console().print(render_best_of_studies(rows))
+        output_console().print(render_best_of_studies(rows))
     else:
         raise DataError(f"no study in {folder} has a finished trial of a search")
 
@@ -74,7 +74,7 @@ def _print_sweep(options: Namespace, folders: list[Path]) -> None:
 
     if options.json:
         raise ConfigError("--json is allowed with one study; a sweep writes tables.csv")
-    tolerant_console().print(*sweep_tables(read_sweep(folders)))
+    output_console().print(*sweep_tables(read_sweep(folders)))
 
 
 def _print_study(options: Namespace, folder: Path) -> None:
@@ -91,4 +91,4 @@ def _print_study(options: Namespace, folder: Path) -> None:
         print_json(leaderboard_records(result))
     else:
         render = render_leaderboard if options.all or result.ablation else render_screen
-        tolerant_console().print(render(result))
+        output_console().print(render(result))

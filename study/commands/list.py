@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_json
-from study.commands.console import print_json, tolerant_console
+from study.commands.console import output_console, print_json
 from study.commands.status import INTERRUPTED, print_resume_commands, study_status
 from study.errors import ConfigError, FormatError, StudyError
 
@@ -38,9 +38,9 @@ def run(options: Namespace) -> None:
     if options.json:
         print_json(rows)
         return
-    console = tolerant_console()
+    console = output_console()
     if not rows:
-        console.print(f"no studies in {storage}", highlight=False)
+        console.print(f"no studies in {storage}")
         return
     cells = [
         [row["study"], row["state"], str(row["trials"])]
@@ -48,7 +48,7 @@ def run(options: Namespace) -> None:
         for row in rows
     ]
     header = ("study", "state", "trials", "best validation %", "test %")
-    console.print(f"in {storage}:", plain_table(header, cells), sep="\n", highlight=False)
+    console.print(f"in {storage}:", plain_table(header, cells), sep="\n")
     states = zip(folders, rows, strict=True)
     print_resume_commands([folder for folder, row in states if row["state"] == INTERRUPTED])
 

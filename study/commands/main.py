@@ -21,6 +21,7 @@ from study.commands import (
     sync,
 )
 from study.commands.console import run_with_output
+from study.commands.signals import handle_signals, interrupt
 from study.report.visible_text import VisibleFormatter
 
 PROGRAM = "clipfit-study"
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    return run_with_output(lambda: _run_command(words))
+    with handle_signals(interrupt):
+        return run_with_output(lambda: _run_command(words))
 
 
 def _run_command(words: Sequence[str]) -> int:
@@ -77,9 +79,6 @@ def _run_command(words: Sequence[str]) -> int:
         return COMMANDS[name].run(options) or 0
     except SystemExit as end:  # once a help, a version or a message is printed
         return int(end.code or 0)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     except Exception as error:
         return _print_fault(error)
 

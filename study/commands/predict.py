@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
 from study.commands.console import track
-from study.commands.signals import handle_signals, interrupt
 from study.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def run(options: Namespace) -> None:
                 "there and may be written"
             )
     # An unknown model is refused at once.
-    with handle_signals(interrupt), find_model(options.model, options.storage) as saved:
+    with find_model(options.model, options.storage) as saved:
         names = None if options.classes is None else read_classes(options.classes)
         images = find_images(options.images)
         classifier = saved.load_classifier(class_names=names, device=options.device)

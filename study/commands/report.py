@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from study.commands.arguments import add_study
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 
 HELP = "write report.html and the charts of a study"
 
@@ -46,5 +46,5 @@ def run(options: Namespace) -> None:
         from study.results.drift import study_drift
 
         drift = study_drift(result)
-        tolerant_console().print(describe_drift(drift), highlight=False)
+        output_console().print(describe_drift(drift))
         print(*write_drift(result.folder.path, drift), sep="\n")

@@ -22,7 +22,7 @@ def run(options: Namespace) -> None:
     from study.commands.find import find_study, load_study
 
     study = load_study(find_study(options.name, options.storage), options.settings)
-    from study.commands.console import tolerant_console
+    from study.commands.console import output_console
     from study.commands.execution import run_study
 
-    run_study(study, tolerant_console(), resume=True)
+    run_study(study, output_console(), resume=True)

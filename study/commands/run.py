@@ -71,10 +71,10 @@ def run(options: Namespace) -> None:
 
         run_sweep(planned)
         return
-    from study.commands.console import tolerant_console
+    from study.commands.console import output_console
     from study.commands.execution import run_study
 
-    run_study(planned, tolerant_console(), resume=False)
+    run_study(planned, output_console(), resume=False)
 
 
 def _read(options: Namespace) -> "Study | list[SweepStudy]":

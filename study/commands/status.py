@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_json, add_study
-from study.commands.console import print_json, tolerant_console
+from study.commands.console import output_console, print_json
 
 if TYPE_CHECKING:
     from study.results.chance import ChanceComparison
@@ -112,7 +112,7 @@ def print_status(status: Status) -> None:
     from study.report.tables import plain_table
     from study.report.terminal import amount
 
-    console = tolerant_console()
+    console = output_console()
     lines = [f"{status.study}: {status.state}"]
     for stage, counts in status.counts.items():
         trials = amount(sum(counts.values()), "trial")
@@ -126,7 +126,7 @@ def print_status(status: Status) -> None:
         lines[-1] += f", {percent(status.test_score)} % on test"
         if status.against_chance and not status.against_chance.is_proven:
             lines[-1] += f"; {status.against_chance.caveat}"
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines))
     running = [
         [trial.trial_id, f"{trial.epochs}/{trial.epochs_planned}", tuned_in_words(trial.settings)]
         for trial in status.running
@@ -145,7 +145,7 @@ def print_status(status: Status) -> None:
         (("best trials", "validation %", *setting_header(), "subset"), best),
     ):
         if rows:
-            console.print("", plain_table(header, rows), sep="\n", highlight=False)
+            console.print("", plain_table(header, rows), sep="\n")
 
 
 def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
@@ -155,4 +155,4 @@ def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
 
     if interrupted:
         commands = [f"  {study_command('resume', folder.path)}" for folder in interrupted]
-        print_unwrapped(tolerant_console(), "\n".join(["to continue, run", *commands]))
+        print_unwrapped(output_console(), "\n".join(["to continue, run", *commands]))

@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
-from study.commands.console import tolerant_console
+from study.commands.console import output_console
 from study.commands.execution import run_study
 from study.commands.extend import EXTENDABLE
 from study.commands.find import load_study, refuse_changed_results
 from study.commands.new_study import decided_study
-from study.commands.signals import handle_signals, interrupt
 from study.config.search_section import AUTO
 from study.config.sweep import SweepStudy
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
@@ -26,7 +25,6 @@ from study.trial.study import Study
 logger = logging.getLogger(__name__)
 
 
-@handle_signals(interrupt)
 def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
 
@@ -39,7 +37,7 @@ def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> Non
         StudyError: studies failed; raised after the others ran.
         InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
     """
-    console = tolerant_console()
+    console = output_console()
     studies = check_sweep(planned)
     failed = []
     with ExitStack() as session:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_settings, add_study
-from study.commands.signals import handle_signals, interrupt
 from study.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def run(options: Namespace) -> None:
     from study.commands.write_results import write_results
     from study.results.study_result import read_ended_study
 
-    with handle_signals(interrupt), study.folder.locked():
+    with study.folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
         send_missing(study, tracker, lambda: write_results(read_ended_study(study.folder)))
     trials = len(list(study.folder.trials()))

@@ -55,10 +55,9 @@ def test_a_word_that_is_nearly_a_command_is_reported_with_the_command(
 
 EXITS = {
     "0": "main(['--version'])",
-    "1": "(setattr(commands.list, 'run', lambda *_: 1 / 0), commands.main(['list']))[1]",
+    "1": "(setattr(commands.list, 'run', lambda *_: 1 / 0), main(['list']))[1]",
     "2": "main(['status', 'nosuch'])",
-    "130": "(setattr(commands.list, 'run', lambda *_: signal.raise_signal(2)), "
-    "commands.main(['list']))[1]",
+    "130": "(setattr(commands.list, 'run', lambda *_: signal.raise_signal(2)), main(['list']))[1]",
     "141": "main(['--help'])",
 }
 """What ends with each exit code; nobody reads the output of the last."""
@@ -74,7 +73,7 @@ def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
         child = (
             # A shell lets what it starts beside itself ignore Ctrl-C.
             "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            f"from study.commands import main as commands; main = commands.main; exit({call})"
+            f"from study.commands import main as commands; from study.run import main; exit({call})"
         )
         done = subprocess.run(
             [sys.executable, "-c", child], stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from study.commands.console import print_json, tolerant_console
+from study.commands.console import output_console, print_json
 from study.commands.main import main
-from study.commands.signals import exit_at_ctrl_c, handle_signals, interrupt
+from study.commands.signals import handle_signals, interrupt
 from tests.commands.conftest import reacting
 
 
@@ -107,17 +107,6 @@ def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any):
-    signal.signal(signal.SIGINT, handler)
-    with exit_at_ctrl_c():
-        during = signal.getsignal(signal.SIGINT)
-        with handle_signals(interrupt):  # what must be closed is interrupted, and not ended
-            assert signal.getsignal(signal.SIGINT) is handler
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert (during is handler) == (handler is signal.SIG_IGN)
-
-
 @pytest.mark.parametrize(
     "output, code, lines", [(">&-", 0, 0), (">&- <&-", 0, 0), (">/dev/full", 2, 1)]
 )
@@ -141,7 +130,7 @@ def test_printing_goes_nowhere_once_its_reader_is_gone(monkeypatch: pytest.Monke
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", file)
-        console = tolerant_console()
+        console = output_console()
         console.print("read")
         assert os.read(reader, 10) == b"read\n"
         os.close(reader)
