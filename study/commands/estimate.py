@@ -196,9 +196,8 @@ def _seconds(
     for one in planned:
         of_trial = evaluation
         if one.method and one.method.steps_per_shot:
-            images = (one.method.batch_size or training.batch_size) * one.method.relative_cost
-            own_steps = one.method.steps_per_shot * shots
-            of_trial += own_steps * cost.step * images / training.batch_size
+            size = (one.method.batch_size or training.batch_size) / training.batch_size
+            of_trial += one.method.steps_per_shot * shots * size * cost.step
         elif one.trains:
             factor = asha.reduction_factor if asha and one.is_stopped_early else 1.0
             of_trial = 0.0

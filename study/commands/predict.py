@@ -13,7 +13,6 @@ from study.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from study.serving.classifier import TunedClassifier
-    from study.serving.labelling import LabelledImage
     from study.serving.saved_model import SavedModel
 
 HELP = "label images with the final model of a study, or another tuned model"
@@ -109,12 +108,10 @@ def _label(
         write_atomically(options.out, labels_csv(labelled, top))
     else:
         print_csv(labels_csv(labelled, top))
-    unreadable = [image for image in labelled if image.error is not None]
+    unreadable = [(path, error) for path, *_, error in labelled if error]
     if len(unreadable) == len(images):
-        first = unreadable[0]
-        raise DataError(
-            f"none of {len(images)} images could be read; first {first.path}: {first.error}"
-        )
+        path, error = unreadable[0]
+        raise DataError(f"none of {len(images)} images could be read; first {path}: {error}")
     text = amount(len(images), "image")
     if unreadable:
         text += f", of which {len(unreadable)} could not be read (see the column error)"
@@ -193,10 +190,14 @@ def find_images(words: Iterable[str]) -> list[Path]:
     return images
 
 
-def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
+def labels_csv(labelled: Iterable[Sequence[object]], top: int) -> str:
     r"""Return the labels as CSV; bytes of a path that are not UTF-8 are written like ``\xff``.
 
     Class names are not changed, as in the other CSV files.
+
+    Args:
+        labelled: the cells of each image, see `study.serving.labelling.label_image_files`.
+        top: the number of classes in them.
     """
     from study.report.tables import csv_text, spreadsheet_path
 
@@ -204,9 +205,7 @@ def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
     for rank in range(1, top + 1):
         header += [f"class_{rank}", f"probability_{rank}"]
     rows: list[list[object]] = [[*header, "error"]]
-    for image in labelled:
-        cells: list[object] = [cell for pair in image.classes for cell in pair]
-        cells += [None] * (2 * top - len(cells))
-        path = os.fsencode(image.path).decode("utf-8", "backslashreplace")
-        rows.append([spreadsheet_path(path), *cells, image.error])
+    for path, *cells in labelled:
+        text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+        rows.append([spreadsheet_path(text), *cells])
     return csv_text(rows)

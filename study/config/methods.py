@@ -44,8 +44,6 @@ class OtherMethod(Section):
     """The number of epochs that are reported; None means the study's."""
     steps_per_shot: ClassVar[int | None] = None
     """The number of steps for each training image of a class; None means whole epochs of them."""
-    relative_cost: ClassVar[float] = 1.0
-    """The cost of a step, relative to one of CLIPFit with as many images."""
     delta: ClassVar[tuple[str, ...] | None] = None
     """The tensors that its delta holds, beside those of a head; None means that it writes none."""
     tunes_matrices: ClassVar[bool] = True
@@ -103,7 +101,6 @@ class TwoStage(FixedMethod):
     batch_size = 32
     epochs = 10
     steps_per_shot: ClassVar[int] = 300
-    relative_cost = 0.73  # in the second stage, 40 % of the steps, images only pass forward
     tunes_matrices = False
 
     method: Literal["two_stage"] = "two_stage"

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from study.data.images.sources import LONGEST
@@ -11,19 +10,6 @@ from study.data.output_folders import is_output_folder
 from study.data.readers.folders import is_folder, is_image_name, visible
 from study.errors import StudyError
 from study.serving.classifier import TunedClassifier
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """The most probable classes of an image, or the reason why it could not be read."""
-
-    path: Path
-    """The file."""
-    classes: tuple[tuple[str, float], ...] = ()
-    """The most probable classes with their probabilities, the most probable first; empty if the
-    image could not be read."""
-    error: str | None = None
-    """The reason why the image could not be read, without its path."""
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
@@ -60,13 +46,17 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 def label_image_files(
     classifier: TunedClassifier, paths: Sequence[Path], *, top: int, batch_size: int
-) -> Iterator[LabelledImage]:
-    """Yield the most probable classes of each image, in the order of the paths.
+) -> Iterator[list[object]]:
+    """Yield the cells of each image, in the order of the paths.
+
+    These are its path; the name and the probability of each of the `top` most probable classes, the
+    most probable first; and why it could not be read, without the path. What does not exist is
+    None.
 
     Args:
         classifier: the classifier.
         paths: the files, whatever their suffixes.
-        top: the number of classes to name.
+        top: the number of classes to name, at most all.
         batch_size: the number of images that are encoded at once.
 
     Raises:
@@ -74,12 +64,12 @@ def label_image_files(
     """
     rows = classifier.classify(paths, batch_size=batch_size)
     for path, row in zip(paths, rows, strict=True):
+        cells: list[object] = [path]
         if isinstance(row, StudyError):
             reason = str(row).removeprefix(f"{str(path)[:LONGEST]}: ")
-            yield LabelledImage(path, error=reason)
+            yield [*cells, *[None] * (2 * top), reason]
             continue
         # Of equal probabilities, the first class comes first, whatever the device.
-        probabilities, class_ids = row.sort(descending=True, stable=True)
-        names = [classifier.class_names[index] for index in class_ids[:top].tolist()]
-        classes = zip(names, probabilities[:top].tolist(), strict=True)
-        yield LabelledImage(path, tuple(classes))
+        for class_id in row.argsort(descending=True, stable=True)[:top].tolist():
+            cells += [classifier.class_names[class_id], row[class_id].item()]
+        yield [*cells, None]

@@ -11,7 +11,6 @@ from study.commands import facts
 from study.commands.estimate import estimate, measure_and_estimate, plan_fact, plan_trials
 from study.commands.facts import count_slots, describe_concurrency, study_facts
 from study.config.loading import build_config
-from study.config.methods import TwoStage
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.storage.result_folder import JsonObject
@@ -52,7 +51,7 @@ def test_a_method_may_have_steps_of_its_own_number_and_size(study: Any):
     baselines = {**NONE, "zero-shot": {"subset": "none"}, "2sfs": {"method": "two_stage"}}
     mine = study(search={"trials": 0, "baselines": baselines}, test={"seeds": [1, 2]})
     steps = 300 * 4 * 32 / 10  # those of 32 images cost as much as so many of 10
-    expected = 2 * (steps * TwoStage.relative_cost + 2 * 901 * 0.001)
+    expected = 2 * (steps + 2 * 901 * 0.001)
     assert estimate(mine, COST, slots=1).test_seconds == pytest.approx(expected)
 
 

@@ -15,7 +15,7 @@ from study.commands.predict import find_images, labels_csv, read_classes
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import LabelledImage, label_image_files
+from study.serving.labelling import label_image_files
 from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run
@@ -173,7 +173,7 @@ def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(
 
 def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
     names = ("=1+2.png", "@a.png", os.fsdecode(b"a\xff.png"))
-    images = [LabelledImage(Path(name), (("=class", 0.5),)) for name in names]
+    images = [(Path(name), "=class", 0.5, None) for name in names]
     paths = [row["path"] for row in rows(labels_csv(images, 1))]
     assert paths == ["./=1+2.png", "./@a.png", "a\\xff.png"]
 

@@ -12,7 +12,7 @@ from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.method.staged import StagedClassifier
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import LabelledImage, label_image_files, list_image_files
+from study.serving.labelling import label_image_files, list_image_files
 from tests.data.reading import add
 
 
@@ -45,15 +45,16 @@ def test_each_image_has_its_most_probable_classes_or_its_fault_whatever_the_batc
     paths = [tmp_path / "none.png", strange, *digits]
     faulty, *found = label_image_files(classifier, paths, top=top, batch_size=batch_size)
     # The row has the path already.
-    assert faulty == LabelledImage(paths[0], error="no such image")
+    assert faulty == [paths[0], *[None] * (2 * top), "no such image"]
     for path, one, row in zip(paths[1:], found, classifier.probabilities(paths[1:]), strict=True):
-        names, values = zip(*one.classes, strict=True)
-        assert (one.path, one.error) == (path, None)
+        assert (one[0], one[-1]) == (path, None)
+        names: Any = one[1:-1:2]
+        values: Any = one[2:-1:2]
         highest = row.topk(min(top, 10)).values
         own = row[[classifier.class_names.index(name) for name in names]]
         for expected in (highest, own):
             torch.testing.assert_close(torch.tensor(values), expected, atol=1e-6, rtol=1e-5)
-    assert len({one.classes[0][0] for one in found}) > 1, "else the order shows nothing"
+    assert len({one[1] for one in found}) > 1, "else the order shows nothing"
 
 
 def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
