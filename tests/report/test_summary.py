@@ -11,6 +11,7 @@ from study.results.study_result import read_study_result
 from study.storage.study_folder import REGISTERED, Registration
 from study.trial.study import Study
 from tests.example_studies import ExampleStudy
+from tests.not_none import not_none
 
 
 def last_lines(folder: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -30,7 +31,12 @@ def test_both_comparisons_and_the_registered_version_fit_in_few_lines(few_shot_s
         assert len(findings(result)) + len(steps) == 12
         assert {"report", "browse", "trials", "predict"} <= steps.keys()
         assert steps["model"].split(" ")[0] == address
-    assert [word for word, _ in findings(result)].count("against") == len(result.comparisons) == 2
+    found = findings(result)
+    assert [word for word, _ in found].count("against") == len(result.comparisons) == 2
+    for word, label in (("test", "best"), ("others %", "zero-shot")):
+        assert (
+            f" {100 * not_none(result.find_row(label)).test.mean:.1f} ±" in f" {dict(found)[word]}"
+        )
 
 
 def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_study: Path):
