@@ -48,7 +48,7 @@ def train(study: StudyWriter, tracker: MlflowTracker, *numbers: int):
         tracker.trial_changed(study.whole(number).trial_id)
 
 
-def send_all_later(study: StudyWriter, proxy: Proxy, trials: int):
+def send_all_later(study: StudyWriter, proxy: Proxy):
     """Let the server be whole again, and send it what it lacks."""
     proxy.mend()
     study.conclude()
@@ -131,7 +131,7 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     with pytest.raises(TrackingError, match="does not answer"):
         sync(study, proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # the server is slow and not away
-    send_all_later(study, proxy, 3)
+    send_all_later(study, proxy)
 
 
 def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, make: MakeStudy):
@@ -145,7 +145,7 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, 
         assert tracker.close(finished=False).missing == ""
         proxy.mend()
     study.end(config)
-    send_all_later(study, proxy, 1)
+    send_all_later(study, proxy)
 
 
 def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
