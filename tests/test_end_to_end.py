@@ -82,7 +82,7 @@ def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole
 def test_it_ends_with_the_score_what_to_type_next_and_the_way_to_mlflow(whole: Whole):
     *_, ending = whole.output.rpartition("\n test ")
     assert len(ending.splitlines()) <= 15
-    for word in ("beside", "best", "against", "report", "page", "predict", "model"):
+    for word in ("others", "best", "against", "report", "page", "predict", "model"):
         assert f"\n {word}" in ending
     own = whole.runs.loc["parent"].run_id
     assert re.search(rf"page +{whole.server}/#/experiments/\d+/runs/{own}\?", whole.output)
