@@ -6,16 +6,17 @@ These names are for notebooks and programs, see `study.api`; each is imported wh
 TYPE_CHECKING = False
 """What type checkers take for true; the import of `typing` would be most of this one."""
 if TYPE_CHECKING:
-    from study.api import Dataset, OpenedStudy, TunedModel, load_model, open_study, run_study
+    from study.api import Dataset, OpenedStudy, load_model, open_study, run_study
     from study.errors import StudyError
     from study.results.study_result import StudyResult
+    from study.serving.classifier import TunedClassifier
 
 __all__ = [
     "Dataset",
     "OpenedStudy",
     "StudyError",
     "StudyResult",
-    "TunedModel",
+    "TunedClassifier",
     "load_model",
     "open_study",
     "run_study",
@@ -23,6 +24,7 @@ __all__ = [
 _ELSEWHERE = {
     "StudyError": "study.errors",
     "StudyResult": "study.results.study_result",
+    "TunedClassifier": "study.serving.classifier",
 }
 """The module of each public name that is not in `study.api`."""
 

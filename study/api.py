@@ -1,12 +1,11 @@
 """What a notebook uses: datasets, studies and tuned models; `api.md` has an example."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from study.commands.console import output_console
@@ -15,7 +14,6 @@ from study.commands.export import export
 from study.commands.extend import extend_and_run
 from study.commands.find import find_config, find_model, find_study
 from study.commands.new_study import make_study
-from study.commands.predict import find_images
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
 from study.config.yaml_text import yaml_on_one_line
@@ -163,41 +161,6 @@ class Dataset(records.Dataset):
         return place if isinstance(source, HubSource) else place / TABLE
 
 
-@dataclass(frozen=True, eq=False)
-class TunedModel:
-    """A tuned CLIP with the classes to choose between, see `load_model`."""
-
-    name: str
-    """What the model is, in words."""
-    class_names: records.ClassNames = field(repr=False)
-    """The names of the classes."""
-    _classifier: TunedClassifier = field(repr=False)
-
-    def predict(self, images: Any) -> pd.DataFrame:
-        """Return the class of each image, and its probabilities.
-
-        Args:
-            images: an image or any number of them: paths, folders, Pillow images, arrays (height,
-                width) or (height, width, 3) of whole numbers from 0 to 255, or encoded bytes.
-
-        Returns:
-            A row per image with its ``class_name``, the ``probability`` of that, and
-            ``probabilities``, a dictionary of all classes. The index has the path of a file, or
-            the position of another image.
-
-        Raises:
-            DataError: an image cannot be read; the message has its position.
-        """
-        is_array = isinstance(images, np.ndarray) and images.ndim < 4
-        if is_array or isinstance(images, str | bytes) or not isinstance(images, Iterable):
-            images = [images]
-        expanded: list[object] = []
-        for image in images:
-            expanded += find_images([str(image)]) if isinstance(image, str | Path) else [image]
-        index = [str(one) if isinstance(one, Path) else n for n, one in enumerate(expanded)]
-        return self._classifier.predict(expanded).set_axis(index)
-
-
 class OpenedStudy:
     """A study, see `open_study`. What is asked of it is read anew from its folder."""
 
@@ -206,7 +169,7 @@ class OpenedStudy:
         """The name of the study."""
         self.path = folder.path
         """The folder of the study."""
-        self._model: TunedModel | None = None
+        self._model: TunedClassifier | None = None
 
     def __repr__(self) -> str:
         return f"<OpenedStudy {self.name!r} in {self.path.parent}>"
@@ -231,7 +194,7 @@ class OpenedStudy:
         return pd.DataFrame(leaderboard_records(self.result))
 
     def predict(self, images: Any) -> pd.DataFrame:
-        """Classify images with the final model of the study; see `TunedModel.predict`.
+        """Classify images with the final model of the study; see `TunedClassifier.predict`.
 
         Raises:
             StudyError: the study has no final model, or an image cannot be read.
@@ -328,7 +291,7 @@ def load_model(
     class_names: Sequence[str] | None = None,
     device: str = "auto",
     storage: str | Path | None = None,
-) -> TunedModel:
+) -> TunedClassifier:
     """Load a tuned model.
 
     Args:
@@ -342,8 +305,7 @@ def load_model(
         StudyError: there is no such model, or it cannot be used.
     """
     with find_model(str(model), storage) as saved:
-        classifier = saved.load_classifier(class_names=class_names, device=device)
-    return TunedModel(saved.name, classifier.class_names, classifier)
+        return saved.load_classifier(class_names=class_names, device=device)
 
 
 def _written(overrides: Mapping[str, object]) -> list[str]:

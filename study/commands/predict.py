@@ -1,15 +1,14 @@
 """The command ``predict``: the classes of images, by a tuned model, as CSV."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
 from study.commands.console import track
-from study.errors import ConfigError, DataError
+from study.errors import ConfigError, DataError, StudyError
 
 if TYPE_CHECKING:
     from study.serving.classifier import TunedClassifier
@@ -45,13 +44,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the CSV file to write (default: standard output)",
     )
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=64,
-        metavar="N",
-        help="images to encode at once (default: 64)",
-    )
-    parser.add_argument(
         "--device",
         default="auto",
         metavar="auto | cpu | cuda | mps",
@@ -67,9 +59,8 @@ def run(options: Namespace) -> None:
     """
     from study.commands.find import find_model
 
-    for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; expected 1 or more")
+    if options.top < 1:
+        raise ConfigError(f"--top is {options.top}; expected 1 or more")
     out = options.out
     if out is not None:  # which is known before anything slow begins
         is_writable = out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)
@@ -81,6 +72,8 @@ def run(options: Namespace) -> None:
     # An unknown model is refused at once.
     with find_model(options.model, options.storage) as saved:
         names = None if options.classes is None else read_classes(options.classes)
+        from study.serving.image_files import find_images
+
         images = find_images(options.images)
         classifier = saved.load_classifier(class_names=names, device=options.device)
         _label(options, saved, classifier, images)
@@ -98,12 +91,10 @@ def _label(
 
     from study.report.setting_descriptions import settings_in_words
     from study.report.terminal import amount, print_csv, print_sentences
-    from study.serving.labelling import label_image_files
     from study.storage.atomic import write_atomically
 
     top, console = min(options.top, len(classifier.class_names)), Console(stderr=True)
-    found = label_image_files(classifier, images, top=top, batch_size=options.batch_size)
-    labelled = list(track(found, "labelling", len(images)))
+    labelled = list(track(label_images(classifier, images, top), "labelling", len(images)))
     if options.out is not None:
         write_atomically(options.out, labels_csv(labelled, top))
     else:
@@ -149,54 +140,13 @@ def read_classes(text: str) -> tuple[str, ...]:
     return class_table(enumerate(names), where=source)
 
 
-def find_images(words: Iterable[str]) -> list[Path]:
-    """Return the images that are named, and those in named folders, in the order of the words.
-
-    A file that is named itself counts as an image whatever its suffix is. Files of other formats in
-    folders are counted as error output.
-
-    Raises:
-        DataError: a path does not exist, or no image is found.
-    """
-    from study.data.images.sources import IMAGE_SUFFIXES
-    from study.data.records import listed
-    from study.report.visible_text import visible_text
-    from study.serving.labelling import list_image_files
-
-    paths = [Path(word) for word in words]
-    missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110 -- no error
-    if missing:
-        raise DataError(
-            f"no such image or folder: {listed(missing)}; expected image files or folders"
-        )
-    images: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            images.append(path)
-            continue
-        in_folder, other_suffixes = list_image_files(path)
-        if not in_folder:
-            print(visible_text(f"{path}: has no images"), file=sys.stderr)
-        if other_suffixes:
-            suffixes = [f"{name or 'no suffix'} {n}" for name, n in other_suffixes.most_common(3)]
-            line = f"{path}: files of other formats are passed over: {', '.join(suffixes)}"
-            print(visible_text(line), file=sys.stderr)
-        images += in_folder
-    if not images:
-        raise DataError(
-            "no images were found; expected image files, and folders that have some "
-            f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
-        )
-    return images
-
-
 def labels_csv(labelled: Iterable[Sequence[object]], top: int) -> str:
     r"""Return the labels as CSV; bytes of a path that are not UTF-8 are written like ``\xff``.
 
     Class names are not changed, as in the other CSV files.
 
     Args:
-        labelled: the cells of each image, see `study.serving.labelling.label_image_files`.
+        labelled: the cells of each image, see `label_images`.
         top: the number of classes in them.
     """
     from study.report.tables import csv_text, spreadsheet_path
@@ -209,3 +159,31 @@ def labels_csv(labelled: Iterable[Sequence[object]], top: int) -> str:
         text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
         rows.append([spreadsheet_path(text), *cells])
     return csv_text(rows)
+
+
+def label_images(
+    classifier: "TunedClassifier", paths: Sequence[Path], top: int
+) -> Iterator[list[object]]:
+    """Yield the cells of each image, in the order of the paths.
+
+    These are its path; the name and the probability of each of the `top` most probable classes, the
+    most probable first; and why it could not be read, without the path. What does not exist is
+    None.
+
+    Args:
+        classifier: the classifier.
+        paths: the files, whatever their suffixes.
+        top: the number of classes to name, at most all.
+    """
+    from study.data.images.sources import LONGEST
+
+    for path, row in zip(paths, classifier.classify(paths), strict=True):
+        cells: list[object] = [path]
+        if isinstance(row, StudyError):
+            reason = str(row).removeprefix(f"{str(path)[:LONGEST]}: ")
+            yield [*cells, *[None] * (2 * top), reason]
+            continue
+        # Of equal probabilities, the first class comes first, whatever the device.
+        for class_id in row.argsort(descending=True, stable=True)[:top].tolist():
+            cells += [classifier.class_names[class_id], row[class_id].item()]
+        yield [*cells, None]

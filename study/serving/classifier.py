@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
-from study.data.images.image_reading import DEFAULT_READING, ImageReading, check_range
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
 from study.data.prompts import prompts, refuse_unreadable_names, templates_of
@@ -29,32 +30,36 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.serving.image_files import find_images
 from study.trial.machine_faults import is_out_of_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-IMAGES_PER_BATCH = 256
+IMAGES_PER_BATCH = 64
 """The number of images that are encoded at once."""
 Pixels = NDArray[np.uint8]
 """An image at CLIP's size, (size, size, 3)."""
 
 
-class TunedClassifier(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TunedClassifier:
     """A backbone with a delta applied, and the classes to choose between."""
 
-    backbone: Backbone
+    name: str
+    """What the model is, in words."""
+    backbone: Backbone = field(repr=False)
     """The backbone, to which the delta has been applied."""
-    model: FewShotClassifier
+    model: FewShotClassifier = field(repr=False)
     """The classifier built on the backbone."""
     class_names: tuple[str, ...]
     """The names of the classes in results, in the order of their ids."""
-    class_features: Tensor
+    class_features: Tensor = field(repr=False)
     """The vectors that images are compared with, (classes, dim) float32 of unit length: the text
     features of each class, or its row of the linear head."""
     reading: ImageReading = DEFAULT_READING
     """How images are read."""
-    from_head: tuple[str, ...] = ()
+    from_head: tuple[str, ...] = field(default=(), repr=False)
     """The names of the classes with a row of the linear head, in the order of their ids."""
 
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
@@ -74,16 +79,32 @@ class TunedClassifier(NamedTuple):
             rows.append(row)
         return torch.stack(rows) if rows else torch.empty(0, len(self.class_names))
 
-    def predict(self, images: Iterable[object], *, files: bool = True) -> "DataFrame":
-        """Return one row per image, see `probabilities`.
+    def predict(self, images: Any, *, files: bool = True) -> "DataFrame":
+        """Return the class of each image, and its probabilities.
+
+        Args:
+            images: an image or any number of them: paths, folders, Pillow images, arrays (height,
+                width) or (height, width, 3) of whole numbers from 0 to 255, or encoded bytes.
+            files: see `classify`.
 
         Returns:
-            The columns ``class_name``, its ``probability``, and ``probabilities``, a dictionary of
-            all classes.
+            A row per image with its ``class_name``, the ``probability`` of that, and
+            ``probabilities``, a dictionary of all classes. The index has the path of a file, or
+            the position of another image.
+
+        Raises:
+            StudyError: an image cannot be read; the message has its position.
         """
         import pandas as pd
 
-        rows = self.probabilities(images, files=files)
+        is_array = isinstance(images, np.ndarray) and images.ndim < 4
+        if is_array or isinstance(images, str | bytes) or not isinstance(images, Iterable):
+            images = [images]
+        given: list[object] = []
+        for image in images:
+            is_path = files and isinstance(image, str | Path) and os.path.exists(image)  # noqa: PTH110 -- False for all other text
+            given += find_images([str(image)]) if is_path else [image]
+        rows = self.probabilities(given, files=files)
         best = rows.max(dim=1)
         columns = {
             "class_name": [self.class_names[index] for index in best.indices.tolist()],
@@ -92,14 +113,11 @@ class TunedClassifier(NamedTuple):
                 dict(zip(self.class_names, row, strict=True)) for row in rows.tolist()
             ],
         }
-        return pd.DataFrame(columns)
+        index = [str(one) if isinstance(one, Path) else at for at, one in enumerate(given)]
+        return pd.DataFrame(columns, index=index)
 
     def classify(
-        self,
-        images: Iterable[object],
-        *,
-        files: bool = True,
-        batch_size: int = IMAGES_PER_BATCH,
+        self, images: Iterable[object], *, files: bool = True
     ) -> Iterator[Tensor | StudyError]:
         """Yield each image's class probabilities, (classes,) float32 on the CPU, or its fault.
 
@@ -109,14 +127,10 @@ class TunedClassifier(NamedTuple):
         Args:
             images: images in any of the forms of `study.data.images.sources.read_any_image`.
             files: whether a string may be the path of a file.
-            batch_size: the number of images that are encoded at once.
-
-        Raises:
-            DataError: a batch does not fit into memory.
         """
         remaining = iter(images)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            while batch := list(islice(remaining, batch_size)):
+            while batch := list(islice(remaining, IMAGES_PER_BATCH)):
                 decoded = list(pool.map(partial(self._try_to_read, files=files), batch))
                 logits = self._logits(
                     [item for item in decoded if not isinstance(item, StudyError)]
@@ -146,7 +160,10 @@ class TunedClassifier(NamedTuple):
 
     @torch.no_grad()
     def _logits(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Return scaled cosines of one batch, (images, classes) float32 on the CPU."""
+        """Return scaled cosines, (images, classes) float32 on the CPU.
+
+        Images that do not fit into memory at once are encoded in two halves.
+        """
         if not pixels:
             return torch.empty(0, len(self.class_names))
         try:
@@ -156,72 +173,65 @@ class TunedClassifier(NamedTuple):
             features = staged.encode_image(staged.begin_images(normalized))
             return self.model.logits(features, self.class_features).cpu()
         except Exception as error:  # PyTorch has several types for it
-            if not is_out_of_memory(error):
+            if len(pixels) == 1 or not is_out_of_memory(error):
                 raise
-            raise DataError(
-                f"{len(pixels)} images at once do not fit into the memory of {self.model.device}; "
-                "use a smaller --batch-size"
-            ) from error
+        half = len(pixels) // 2  # only here, where the memory of the whole is free again
+        return torch.cat([self._logits(pixels[:half]), self._logits(pixels[half:])])
 
 
-def load_classifier(  # noqa: PLR0913 -- each of them has a default
+def load_classifier(
     delta: Path,
     *,
     class_names: Sequence[str] | None = None,
-    templates: Sequence[str] | None = None,
     backbone: str | None = None,
     revision: str | None = None,
     device: str = "auto",
-    pixel_range: Sequence[float] | None = None,
 ) -> TunedClassifier:
     """Load the backbone that a delta names and apply the delta to it.
 
-    If the delta has a linear head, the classes that it was trained on use its rows, whatever the
-    templates. All other classes use their text features, which do not depend on the head.
+    If the delta has a linear head, the classes that it was trained on use its rows. All other
+    classes use their text features, which do not depend on the head.
 
     The delta's own names may be those of a published list that repeats some; other names may not.
 
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between, two or more; None means those in the delta.
-        templates: prompt templates, whose features are averaged; None means the delta's.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; None means the one in the delta, unless
             ``backbone`` is another checkpoint.
         device: a device such as ``cpu`` or ``cuda:1``; see `study.method.device.choose_device`.
-        pixel_range: the values that become black and white; None means those in the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
         BackboneError: the backbone cannot be loaded.
-        DataError: class names, templates, the device or how images are read cannot be used.
+        DataError: the class names or the device cannot be used.
     """
     chosen_device = choose_device(device)
-    custom_names = _check_texts("class_names", class_names, 2)
-    custom_templates = _check_texts("templates", templates, 1)
-    chosen_range = None if pixel_range is None else check_range(pixel_range)
+    if class_names is not None:
+        class_names = _check_names(class_names)
     loaded, head, info = _load_tuned_backbone(delta, backbone, revision)
-    names = custom_names or info.class_names
+    names = class_names or info.class_names
     head_classes = head.classes if head else ()
     if names == info.class_names:
         class_ids = list(range(len(names)))
     else:
         id_of_name = {info.class_names[class_id]: class_id for class_id in reversed(head_classes)}
         class_ids = [id_of_name.get(name, -1) for name in names]
-    chosen_templates = templates_of("this classifier", custom_templates or info.templates)
+    templates = templates_of("this classifier", info.templates)
     repeated = names == info.class_names
     refuse_unreadable_names("class_names", names, loaded.tokenizer, repeated=repeated)
     loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
-    texts = [prompt for of_class in prompts(names, chosen_templates) for prompt in of_class]
+    texts = [prompt for of_class in prompts(names, templates) for prompt in of_class]
     token_ids = loaded.tokenize(texts).to(chosen_device)
-    features = encode_prompts(model, token_ids, len(chosen_templates))
+    features = encode_prompts(model, token_ids, len(templates))
     if head:
         features = head.replace_in(features, class_ids)
     shown = result_names(names)
     from_head = tuple(shown[at] for at, id_ in enumerate(class_ids) if id_ in head_classes)
-    reading = ImageReading(chosen_range or info.pixel_range, framing=loaded.framing)
-    return TunedClassifier(loaded, model, shown, features, reading, from_head)
+    reading = ImageReading(info.pixel_range, framing=loaded.framing)
+    return TunedClassifier(str(delta), loaded, model, shown, features, reading, from_head)
 
 
 def _load_tuned_backbone(
@@ -243,19 +253,17 @@ def _load_tuned_backbone(
     return loaded, read_head(tensors, info), info
 
 
-def _check_texts(key: str, value: Any, least: int) -> tuple[str, ...] | None:
-    """Return a user's list of texts as a tuple, or None if the value is None.
+def _check_names(names: Any) -> tuple[str, ...]:
+    """Return a user's class names as a tuple.
 
     Raises:
-        DataError: the value is not a list of texts, or has fewer than `least`.
+        DataError: they are not a list of two or more texts.
     """
-    if value is None:
-        return None
     # A single text is iterable too, by its letters.
-    texts = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    texts = tuple(names) if isinstance(names, Sequence) and not isinstance(names, str) else ()
     are_valid = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
-    if len(texts) < least or not are_valid:
+    if len(texts) < 2 or not are_valid:
         raise DataError(
-            f"{key} is {repr(value)[:LONGEST]}; expected a list of {least} or more texts"
+            f"class_names is {repr(names)[:LONGEST]}; expected a list of 2 or more texts"
         )
     return texts

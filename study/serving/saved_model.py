@@ -85,7 +85,8 @@ class SavedModel:
         Raises:
             StudyError: see `load_classifier`.
         """
-        return load_classifier(self.delta, class_names=class_names, device=device)
+        classifier = load_classifier(self.delta, class_names=class_names, device=device)
+        return replace(classifier, name=self.name)
 
 
 def read_saved_model(delta: Path) -> SavedModel:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from transformers import CLIPModel
 
-from study.commands.predict import find_images, labels_csv, read_classes
+from study.commands.predict import label_images, labels_csv, read_classes
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import label_image_files
+from study.serving.image_files import find_images
 from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run
@@ -55,8 +55,20 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def labels(classifier: TunedClassifier, *names: str) -> str:
     """Return the CSV of images that a classifier labels."""
-    images = label_image_files(classifier, [*map(Path, names)], top=3, batch_size=64)
-    return labels_csv(images, 3)
+    return labels_csv(label_images(classifier, [*map(Path, names)], 3), 3)
+
+
+def test_each_image_has_its_most_probable_classes_or_its_fault(delta: Path):
+    classifier = load_classifier(delta)
+    paths = [Path("none.png"), *(Path("photos", name) for name in PHOTOS)]
+    faulty, *found = label_images(classifier, paths, 4)
+    assert faulty == [paths[0], *[None] * 8, "no such image"], "the row has the path already"
+    for path, one, row in zip(paths[1:], found, classifier.probabilities(paths[1:]), strict=True):
+        assert (one[0], one[-1]) == (path, None)
+        highest = row.topk(4)
+        assert one[1:-1:2] == [classifier.class_names[at] for at in highest.indices.tolist()]
+        assert one[2:-1:2] == pytest.approx(highest.values.tolist(), abs=1e-6)
+    assert len({one[1] for one in found}) > 1, "else the order shows nothing"
 
 
 def test_the_best_configuration_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
@@ -102,7 +114,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
         ("none.safetensors photos", "none.safetensors cannot be read"),
         ("photos/1.png photos", "photos/1.png cannot be read"),
         ("mine photos --top 0", "--top is 0"),
-        ("mine photos --batch-size -3", "--batch-size is -3"),
+        ("mine photos --top -3", "--top is -3"),
         ("mine photos --out rows.txt", "--out is rows.txt"),
         ("mine photos --out folder.csv", "--out is folder.csv"),
         ("mine photos --out none/rows.csv", "--out is none/rows.csv"),
@@ -157,7 +169,7 @@ def test_class_names_that_cannot_be_reported_apart_are_refused(tmp_path: Path):
 
 
 def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     for name in ("empty", "more"):
         (tmp_path / name).mkdir()
@@ -166,8 +178,8 @@ def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(
     words = [str(tmp_path / name) for name in ("z.png", "empty", "more", "1.png")]
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(words)]
     assert found == ["z.png", "more/3.png", "more/4.png", "1.png"]
-    empty, other = capsys.readouterr().err.splitlines()
-    assert empty == f"{tmp_path / 'empty'}: has no images"
+    empty, other = caplog.messages
+    assert str(tmp_path / "empty") in empty
     assert other.endswith(".heic 1")
 
 

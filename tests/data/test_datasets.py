@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.data.datasets import load_dataset
-from study.serving.labelling import list_image_files
+from study.serving.image_files import list_image_files
 from study.storage.study_folder import StudyFolder
 from tests import miniature
 from tests.data.reading import refusal, sizes, write_images

@@ -22,6 +22,7 @@ from study.method.delta import (
     without_head,
 )
 from study.method.model import FewShotClassifier
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.search.checkpoints import record_epochs
 from study.serving.classifier import load_classifier
@@ -88,11 +89,13 @@ def test_the_classifier_scores_as_the_trial_that_it_comes_from(
 
 def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: Path):
     images = [Image.new("RGB", (16, 16), color) for color in ("red", "navy", "white")]
-    classifier = load_classifier(delta, class_names=NAMES, templates=["a photo of {}."])
+    classifier = load_classifier(delta, class_names=NAMES)
     backbone = load_backbone(tiny_backbone)
-    apply_delta(backbone.clip, load_delta(delta)[0])
+    tensors, info = load_delta(delta)
+    apply_delta(backbone.clip, tensors)
+    (template,) = info.templates
     model = FewShotClassifier(backbone, parse("none"))
-    ids = backbone.tokenize([f"a photo of {name}." for name in NAMES])
+    ids = backbone.tokenize([template.format(name) for name in NAMES])
     pixels = torch.stack([torch.from_numpy(np.array(image)) for image in images])
     prepared = (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
     with torch.no_grad():
@@ -111,10 +114,33 @@ def test_classes_that_the_head_knows_have_its_rows_by_name(headed: Path, tmp_pat
     own = load_classifier(headed).class_features
     assert torch.equal(own[[2, 0]], rows)
     assert torch.equal(own[1], load_classifier(plain).class_features[1])
-    given: JsonObject = {"class_names": ["a cat", bird, cat, dog], "templates": ["{}"]}
-    mixed = load_classifier(headed, **given).class_features
-    assert torch.equal(mixed[[1, 2]], rows), "whatever the templates"
-    assert torch.equal(mixed[[0, 3]], load_classifier(plain, **given).class_features[[0, 3]])
+    names = ["a cat", bird, cat, dog]
+    mixed = load_classifier(headed, class_names=names).class_features
+    assert torch.equal(mixed[[1, 2]], rows)
+    unheaded = load_classifier(plain, class_names=names).class_features
+    assert torch.equal(mixed[[0, 3]], unheaded[[0, 3]])
+
+
+@pytest.mark.parametrize("fitting", [1, 2, 4, 99])
+def test_a_batch_too_large_for_the_memory_is_encoded_in_parts(
+    delta: Path, monkeypatch: pytest.MonkeyPatch, fitting: int
+):
+    images = [Image.new("L", (16, 16), 40 * level) for level in range(7)]
+    classifier = load_classifier(delta)
+    whole, encode = classifier.probabilities(images), StagedClassifier.encode_image
+
+    def encode_few(self: StagedClassifier, stage: Any) -> torch.Tensor:
+        features = encode(self, stage)
+        if len(features) > fitting:
+            raise torch.OutOfMemoryError("of CUDA")
+        return features
+
+    monkeypatch.setattr(StagedClassifier, "encode_image", encode_few)
+    monkeypatch.setattr("study.serving.classifier.IMAGES_PER_BATCH", 5)
+    torch.testing.assert_close(classifier.probabilities(images), whole, atol=1e-6, rtol=1e-5)
+    fitting = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        classifier.probabilities(images)
 
 
 def test_a_published_list_may_repeat_a_name_and_its_classes_stay_apart(
@@ -137,16 +163,12 @@ def test_a_published_list_may_repeat_a_name_and_its_classes_stay_apart(
     "options, message",
     [
         ({"device": "tpu?"}, r"'tpu\?' is unknown; expected one of auto, cpu"),
-        ({"templates": ["a photo"]}, "exactly once"),
-        ({"templates": "a {}"}, r"templates is 'a \{\}'; expected a list of 1 or more texts"),
-        ({"templates": []}, r"templates is \[\]; expected"),
         ({"class_names": ["cat"]}, r"class_names is \['cat'\]; expected a list of 2 or more"),
         ({"class_names": {"cat": 0, "dog": 1}}, "class_names is {'cat': 0, 'dog': 1}; expected"),
         ({"class_names": ["cat", " "]}, r"class_names is \['cat', ' '\]; expected"),
         ({"class_names": ["cat", "\udcff"]}, r"class_names is \['cat', '.udcff'\]; expected"),
         ({"class_names": ["cat", "<|endoftext|>"]}, "special tokens: '<"),
         ({"class_names": ["a cat", "a_Cat"]}, "as the same text: 'a cat' and 'a_Cat'"),
-        ({"pixel_range": [2, 1]}, "two finite numbers, the lower one first"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused(delta: Path, options: JsonObject, message: str):
@@ -161,12 +183,9 @@ def test_a_delta_of_another_backbone_is_refused_naming_both(delta: Path, checkpo
         load_classifier(delta, backbone=str(checkpoint))
 
 
-def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(
-    delta: Path, tmp_path: Path
-):
+def test_deep_images_are_read_by_the_range_of_the_delta(delta: Path, tmp_path: Path):
     tensors, info = load_delta(delta)
     deep = tmp_path / "deep"
     save_delta(deep, tensors, replace(info, pixel_range=(0, 4095)))
     assert load_classifier(delta).reading.pixel_range is None
     assert load_classifier(deep).reading.pixel_range == (0, 4095)
-    assert load_classifier(deep, pixel_range=[1, 255]).reading.pixel_range == (1, 255)

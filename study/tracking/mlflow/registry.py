@@ -163,11 +163,9 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
             code_paths=[str(code)],
             model_config={
                 "class_names": list(info.class_names),
-                "templates": list(info.templates),
                 "backbone": info.backbone,
                 "revision": info.revision,
                 "device": "auto",
-                "pixel_range": info.pixel_range and list(info.pixel_range),
             },
         )
     return scratch / "model"

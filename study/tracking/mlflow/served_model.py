@@ -2,10 +2,9 @@
 
 The artifact has the tuned parameters, a linear head if there is one, names, and the code of this
 package with the embedded backbone. It has no pickle and no other backbone. At load time,
-``model_config`` may set other ``class_names`` and ``templates``, another location of the same
-backbone (``backbone``, ``revision``), the ``device``, and how images are read, such as the
-``pixel_range`` of images with more than 8 bits. Class names that the head was trained on keep its
-vectors; see `study.serving.classifier.load_classifier`.
+``model_config`` may set other ``class_names``, another location of the same backbone (``backbone``,
+``revision``), and the ``device``. Class names that the head was trained on keep its vectors; see
+`study.serving.classifier.load_classifier`.
 """
 
 import warnings
@@ -56,9 +55,10 @@ with warnings.catch_warnings(record=True):
         @pyfunc  # converts a table to a list
         def _classify(self, model_input: list[Any]) -> pd.DataFrame:
             try:
-                return self._classifier.predict(model_input, files=self._files)
+                found = self._classifier.predict(model_input, files=self._files)
             except DataError as error:
                 raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+            return found.reset_index(drop=True)
 
 
 class ServedClassifier(_Predictions, PythonModel):

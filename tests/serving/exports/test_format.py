@@ -93,7 +93,7 @@ def test_code_has_what_a_model_needs_alone(make_delta: Any, tmp_path: Path):
     model = saved.load_classifier()
     siglip = load_backbone(save_siglip(tmp_path / "siglip"))
     longest = f'padding="max_length", max_length={LENGTH}'
-    for padded, padding in ((model, "padding=True"), (model._replace(backbone=siglip), longest)):
+    for padded, padding in ((model, "padding=True"), (replace(model, backbone=siglip), longest)):
         code = render_guide("loading.py.jinja", saved, padded, format="hf")
         assert f'tokens = tokenizer(prompts, {padding}, return_tensors="pt")' in code
         assert "safetensors" not in code
