@@ -1,16 +1,19 @@
 """The studies of the paper run in miniature, each file from the check to its tables."""
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
+from study.commands import sweep
 from study.commands.console import output_console
 from study.commands.execution import run_study
 from study.commands.main import main
 from study.commands.new_study import make_study
-from study.commands.sweep import run_sweep
 from study.config.sweep import load_sweep
 from study.config.yaml_values import read_values
 from study.results.study_result import read_study_result
@@ -38,8 +41,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Overrides for one epoch of the embedded checkpoint."""
+    """Overrides for one epoch of the embedded checkpoint; trials run in this process."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "run_study", partial(run_study, in_process=True))
+    monkeypatch.setattr(sweep, "ray_session", lambda: nullcontext(Mock()))
     monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 1)
     there = [f"data.root={data}", "backbone.name=embedded", "tracking.tracker=none"]
     return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]
@@ -57,7 +62,7 @@ def test_a_file_of_the_paper_gives_a_score_on_each_of_its_datasets(file: Path, s
             assert {*values["data"]["targets"]} < entry.means.keys()
         return
     planned = load_sweep(file, small)
-    run_sweep(planned, in_process=True)
+    sweep.run_sweep(planned)
     tables = pd.read_csv("runs/tables.csv")
     assert not tables.test.isna().any()
     alike = count_baselines(values) - len(tables) / len(planned)

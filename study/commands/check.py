@@ -9,7 +9,6 @@ from study import tracking
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.commands.facts import count_cores
 from study.config.methods import METHODS, Lora
 from study.data.datasets import refuse_unread_folder
 from study.data.file_checks import refuse_absent, refuse_shared_images
@@ -22,7 +21,12 @@ from study.method.device import list_gpus
 from study.method.lora import import_peft
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
-from study.search.cluster import ADDRESS, refuse_insufficient, refuse_unreachable_cluster
+from study.search.cluster import (
+    ADDRESS,
+    count_cores,
+    refuse_insufficient,
+    refuse_unreachable_cluster,
+)
 from study.search.samplers import sampler_named
 from study.storage.atomic import StorageError
 from study.storage.new_folders import refuse_unwritable, runs_in_copy

@@ -46,21 +46,14 @@ class TolerantStream:
 
 
 def output_console() -> "Console":
-    """Return a console of the standard output that prints text as it is, without markup.
-
-    It keeps working when its reader ends, or its disk is full: Ctrl-C also ends ``tee``, while the
-    study still has to be closed.
-    """
+    """Return a console of the standard output that prints text as it is, without markup."""
     from rich.console import Console
 
     from study.report.terminal import PIPED
 
-    output = TolerantStream(sys.stdout)
     width = None if sys.stdout.isatty() else PIPED
     # Paths may have brackets and colons, which are no markup.
-    return Console(
-        file=cast(TextIO, output), width=width, markup=False, emoji=False, highlight=False
-    )
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
@@ -69,9 +62,8 @@ def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    if not console.is_terminal:  # rich would write an empty line
-        return items
-    return track(items, title, total, console=console, transient=True)
+    disable = not console.is_terminal  # rich would write an empty line
+    return track(items, title, total, console=console, transient=True, disable=disable)
 
 
 def print_json(value: Any) -> None:

@@ -1,23 +1,19 @@
-"""The number of trials of a study, and an estimate of their time from measured steps.
+"""An estimate of the time of a study, from measured steps.
 
 The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
 They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
 layers takes less, and full fine-tuning more.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import pairwise
 
 from study.commands.check_result import Estimate, Fact
-from study.commands.facts import count_slots
-from study.config.methods import OtherMethod
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.search.ablation_cells import ablation_trials
-from study.search.candidates import training_hash
-from study.search.groups import plan_groups
+from study.search.cluster import count_slots
+from study.search.planned_trials import PlannedTrials, plan_trials
 from study.trial.cost import Cost, measure_in_processes
 from study.trial.prepare import (
     configured_templates,
@@ -32,61 +28,6 @@ BUSY = 0.85
 """The share of the time of a step in which its processes compute trials, as on two cores."""
 MOST_MEASURED = 8
 """The most processes that are measured at once."""
-
-
-@dataclass(frozen=True)
-class PlannedTrials:
-    """Trials of a step that take as long as each other."""
-
-    trials: int
-    trains: bool = True
-    """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
-    method: OtherMethod | None = None
-    """The method, which may fix the number and the size of its steps; None means a subset."""
-    is_stopped_early: bool = False
-    """Whether successive halving may stop them."""
-
-
-def plan_trials(study: Study) -> Mapping[str, Sequence[PlannedTrials]]:
-    """Return the trials of a new study by step, from the lists that the steps themselves use.
-
-    The test has fewer where a rival is the best configuration as well.
-
-    Raises:
-        StudyError: the backbone cannot be read.
-    """
-    config, protocol = study.config, study.protocol
-    seeds = len(protocol.shot_seeds(config))
-    plan: dict[str, list[PlannedTrials]] = {"search": [], "test": [], "final training": []}
-    if config.ablation:
-        cells = ablation_trials(study)
-        if protocol.validates(config):
-            plan["search"] = [PlannedTrials(len(trials)) for trials in cells.values()]
-        plan["test"] = [PlannedTrials(seeds)] * len(cells)
-        return plan
-    fixed = protocol.fixed_settings(config)
-    baselines = {}
-    for label, settings in fixed.items():
-        method = settings.method
-        trains = method.passes_encoders if method else settings.subset != "none"
-        baselines[label] = PlannedTrials(1, trains, method)
-    # Those that differ in the head share their training.
-    labels = {training_hash(study, settings): label for label, settings in fixed.items()}.values()
-    plan["test"] = [replace(baselines[label], trials=seeds) for label in labels]
-    if not protocol.searches(config):
-        return plan
-    plan["search"] = [*baselines.values()]
-    for group in plan_groups(study):
-        searched = config.search.searched_methods.get(group.name)
-        trains = not searched or searched.passes_encoders
-        plan["search"].append(PlannedTrials(group.planned, trains, searched, trains))
-        if searched:
-            plan["test"].append(PlannedTrials(seeds, trains, searched))
-    # Tuned CLIPFit, the best configuration and the runners-up.
-    plan["test"] += [PlannedTrials(seeds)] * (2 + config.test.runners_up)
-    if config.final.images != "shots":
-        plan["final training"] = [PlannedTrials(1)]
-    return plan
 
 
 def plan_fact(study: Study) -> Fact:

@@ -1,6 +1,5 @@
 """The facts that a study prints before it runs: what it works on, and how many trials at once."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from study.method.training_options import are_unequal
 from study.report.formatting import format_count
 from study.report.setting_descriptions import shots_in_words, unequal_in_words
 from study.report.terminal import amount
-from study.search.cluster import joins_cluster
+from study.search.cluster import count_cores, count_slots, joins_cluster
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
 
@@ -84,20 +83,3 @@ def describe_concurrency(resources: ResourcesConfig) -> str:
     if gpus and not resources.gpus_per_trial:
         text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
     return text
-
-
-def count_slots(resources: ResourcesConfig) -> int:
-    """Return how many trials run at once on this machine, if no cluster is joined."""
-    slots = int(count_cores() / resources.cpus_per_trial)
-    if resources.gpus_per_trial:
-        slots = min(slots, int(len(list_gpus()) / resources.gpus_per_trial))
-    if resources.max_concurrent is not None:
-        slots = min(slots, resources.max_concurrent)
-    return slots
-
-
-def count_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

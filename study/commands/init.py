@@ -132,7 +132,7 @@ def suited_plans(dataset: "Dataset") -> "Iterator[tuple[str, Values]]":
 
     Each is the name of a built-in configuration and what replaces its values, by dotted key.
     """
-    from study.commands.facts import count_cores
+    from study.search.cluster import count_cores
 
     sizes = Counter(record.label for record in dataset.train)
     counts = [sizes[label] for label in range(len(dataset.class_names))]

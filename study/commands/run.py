@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from study.trial.study import Study
 
 HELP = "run a study (the word `run` is optional)"
-DESCRIPTION = """
-Find out which of CLIP's biases and LayerNorms to tune on a few labelled
-images, and at which learning rates."""
 EXAMPLES = """
 A study runs many trials. Each trial trains one configuration: which parameters
 of CLIP to tune, and at which learning rates. Validation selects the best
@@ -37,7 +34,7 @@ examples (the word `run` is optional):
 def add_arguments(parser: ArgumentParser) -> None:
     """Add a configuration, and ``--check`` with what belongs to it."""
     parser.formatter_class = RawDescriptionHelpFormatter
-    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.epilog = EXAMPLES
     add_configuration(parser)
     for option, text in (
         ("--check", "check configuration, data, checkpoint and servers; start nothing"),

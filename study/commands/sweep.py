@@ -3,7 +3,6 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
@@ -25,12 +24,11 @@ from study.trial.study import Study
 logger = logging.getLogger(__name__)
 
 
-def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> None:
+def run_sweep(planned: Sequence[SweepStudy]) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
 
     Args:
         planned: the studies.
-        in_process: see `study.commands.execution.run_study`.
 
     Raises:
         ConfigError: a study cannot start; then none was started.
@@ -40,15 +38,13 @@ def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> Non
     console = output_console()
     studies = check_sweep(planned)
     failed = []
-    with ExitStack() as session:
-        if not in_process:
-            session.enter_context(ray_session()).result()
+    with ray_session() as ray_start:
+        ray_start.result()
         for one, study in zip(planned, studies, strict=True):
             if _finished(study.folder):
                 continue
             try:
-                resume = study.folder.exists()
-                run_study(study, console, resume=resume, in_process=in_process)
+                run_study(study, console, resume=study.folder.exists())
                 axes = {"experiment": one.experiment, "axes": dict(one.axes)}
                 study.folder.write_json(SWEEP_FILE, axes)
             except InterruptedStudyError:

@@ -2,7 +2,9 @@
 
 import os
 
+from study.config.schema import ResourcesConfig
 from study.errors import StudyError
+from study.method.device import list_gpus
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
@@ -59,3 +61,20 @@ def refuse_insufficient(needed: float, available: float, unit: str) -> None:
             f"{needed:g} per trial, but this machine has {available:g} {unit}; expected "
             f"{available:g} or fewer, or a cluster named by {ADDRESS}"
         )
+
+
+def count_slots(resources: ResourcesConfig) -> int:
+    """Return how many trials run at once on this machine, if no cluster is joined."""
+    slots = int(count_cores() / resources.cpus_per_trial)
+    if resources.gpus_per_trial:
+        slots = min(slots, int(len(list_gpus()) / resources.gpus_per_trial))
+    if resources.max_concurrent is not None:
+        slots = min(slots, resources.max_concurrent)
+    return slots
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from study.commands import estimate as module
-from study.commands import facts
-from study.commands.estimate import estimate, measure_and_estimate, plan_fact, plan_trials
-from study.commands.facts import count_slots, describe_concurrency, study_facts
+from study.commands.estimate import estimate, measure_and_estimate, plan_fact
+from study.commands.facts import describe_concurrency, study_facts
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
+from study.search import cluster
+from study.search.cluster import count_slots
+from study.search.planned_trials import plan_trials
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
@@ -144,8 +146,8 @@ def test_the_plan_counts_the_trials_of_each_step(
 def test_trials_at_once_are_what_fits_on_this_machine(
     monkeypatch: pytest.MonkeyPatch, given: JsonObject, gpus: list[str], slots: int
 ):
-    monkeypatch.setattr(facts, "count_cores", lambda: 8)
-    monkeypatch.setattr(facts, "list_gpus", lambda: gpus)
+    monkeypatch.setattr(cluster, "count_cores", lambda: 8)
+    monkeypatch.setattr(cluster, "list_gpus", lambda: gpus)
     resources = ResourcesConfig(**given)
     assert count_slots(resources) == slots
     monkeypatch.setenv("RAY_ADDRESS", "local")  # even on the head of a cluster

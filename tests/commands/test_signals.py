@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from study.commands.console import output_console, print_json
+from study.commands.console import print_json
 from study.commands.main import main
 from study.commands.signals import handle_signals, interrupt
 from tests.commands.conftest import reacting
@@ -124,18 +124,6 @@ def test_characters_that_an_output_lacks_are_written_as_codes(monkeypatch: pytes
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert main(["config", "quickstart", "data.templates=['{} →']"]) == 0
     assert "\\u2192" in written.getvalue().decode("ascii")
-
-
-def test_printing_goes_nowhere_once_its_reader_is_gone(monkeypatch: pytest.MonkeyPatch):
-    reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as file, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", file)
-        console = output_console()
-        console.print("read")
-        assert os.read(reader, 10) == b"read\n"
-        os.close(reader)
-        console.print("not read")
-        print("nor this", file=file, flush=True)
 
 
 def test_a_number_that_is_not_finite_is_null(capsys: pytest.CaptureFixture[str]):

@@ -98,7 +98,7 @@ class Runs:
         """Each study's name, and whether it was resumed."""
         self.tabled: list[str] = []
 
-    def run_study(self, study: Study, console: Console, *, resume: bool, in_process: bool):
+    def run_study(self, study: Study, console: Console, *, resume: bool):
         folder = study.folder
         self.ran.append((folder.name, resume))
         if not resume:
