@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.miniature import image_folder
-
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
@@ -63,20 +61,3 @@ def test_a_program_prints_its_tables(command: str, tmp_path: Path) -> None:
     printed = output_of(command, tmp_path)
     for words in ("torch", *WORDS[command]):
         assert words in printed
-
-
-def test_studies_that_have_ended_are_not_run_again(tmp_path: Path) -> None:
-    image_folder(tmp_path / "images")
-    command = (
-        "rivals.py --backbone embedded --images images --storage runs --seeds 1 2 --shots 2 "
-        "--settings search.trials=4 search.baselines.two_stage=null training.epochs=4 "
-        "data.augment=false tracking.tracker=none"
-    )
-    _, tables = output_of(command, tmp_path).split("**", 1)
-    ends = {path: path.read_bytes() for path in tmp_path.glob("runs/*/trials/*/end.json")}
-    assert ends
-    for words in ("2 shots, study seeds 1, 2", "| CLAP | ", "| best of the search | "):
-        assert words in tables
-
-    assert output_of(command, tmp_path).split("**", 1)[1] == tables
-    assert {path: path.read_bytes() for path in ends} == ends
