@@ -139,13 +139,7 @@ def _check_dataset(study: Study, target: str | None = None) -> Dataset:
 
 
 def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
-    """Check that the tasks of all seeds can be made.
-
-    Args:
-        study: the study.
-        faults: collects the faults.
-        searched: whether trials are validated, with the seed of the study.
-    """
+    """Check that the tasks of all seeds can be made, and those of validation if it is used."""
     config, protocol = study.config, study.protocol
     key, folder = "data", config.data.shots_from
     if folder:

@@ -122,12 +122,7 @@ def _seconds(
 ) -> float:
     """Return the seconds of trials on some tasks, if no two trials overlap.
 
-    Args:
-        study: the study.
-        cost: what a step and the evaluation of an image cost.
-        tasks: the tasks.
-        planned: the trials.
-        rungs: the epochs after which a trial is scored, beside the last.
+    They are scored after their last epoch, and after those in ``rungs``.
     """
     training, asha = study.config.training, study.config.search.asha
     evaluation = cost.image * sum(len(part.records) for task in tasks for part in task.evaluations)

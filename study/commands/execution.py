@@ -63,8 +63,6 @@ def run_study(study: Study, console: Console, *, resume: bool, in_process: bool 
     with ExitStack() as session:
         ray_start = None if in_process else session.enter_context(ray_session())
         check_study(study, resuming=resume)
-        # Later than the checks, whose messages have folders as they were given.
-        study = study.with_config(study.config.with_absolute_folders())
         tracker = tracking.make_tracker(study.config.tracking.tracker)
         with _open_folder(study, resume=resume):
             _run_to_the_end(study, tracker, console, session, ray_start)
@@ -146,12 +144,8 @@ def _run_to_the_end(
 ) -> None:
     """Run the remaining steps of a study whose folder is open, and write and print its results.
 
-    Args:
-        study: the study.
-        tracker: its tracker.
-        console: where progress and results are printed.
-        session: what is left after the last trial: the session of Ray, if there is one.
-        ray_start: the start of Ray; None means that trials run in this process.
+    The session, which is left after the last trial, is that of Ray. Without a start of Ray, trials
+    run in this process.
     """
     folder, finished = study.folder, False
     console.print(

@@ -176,12 +176,13 @@ def refuse_changed_results(
     from study.config.schema import WITHOUT_EFFECT
     from study.config.yaml_text import short_repr
 
-    before = frozen.with_absolute_folders().model_dump(mode="json")
-    after = config.with_absolute_folders().model_dump(mode="json")
+    before, after = (dict(_values_of(one.model_dump(mode="json"))) for one in (frozen, config))
     changes = [
-        f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}"
-        for key, old, new in _differences(before, after)
-        if not key.startswith(("storage", *WITHOUT_EFFECT)) and key not in besides
+        f"{key}: is frozen as {short_repr(before.get(key))}, got {short_repr(after.get(key))}"
+        for key in before | after
+        if before.get(key) != after.get(key)
+        and not key.startswith(("storage", *WITHOUT_EFFECT))
+        and key not in besides
     ]
     if changes:
         lines = [
@@ -192,13 +193,10 @@ def refuse_changed_results(
         raise ConfigError("\n  ".join(lines + changes))
 
 
-def _differences(
-    before: dict[str, Any], after: dict[str, Any], section: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each dotted key whose values differ, and both values."""
-    for name in before | after:
-        old, new = before.get(name), after.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{section}{name}.")
-        elif old != new:
-            yield f"{section}{name}", old, new
+def _values_of(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each dotted key of a section with its value."""
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _values_of(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -111,10 +111,6 @@ def _label(
     if saved.settings.head == "linear":
         text += f", {len(classifier.from_head)} of them with the trained head"
     print_sentences(console, text)
-    if saved.instead_of is not None:
-        best = settings_in_words(saved.instead_of)
-        text = f"this is the best that can be written as a delta; the best configuration is {best}"
-        print_sentences(console, text)
 
 
 def read_classes(text: str) -> tuple[str, ...]:

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 HELP = "run a study (the word `run` is optional)"
 EXAMPLES = """
-A study runs many trials. Each trial trains one configuration: which parameters
-of CLIP to tune, and at which learning rates. Validation selects the best
-configuration. Only then is it tested, along with the methods it competes with.
-
 examples (the word `run` is optional):
   clipfit-study run
       digits, with the small CLIP that comes with the package; a few minutes

@@ -22,6 +22,7 @@ from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import (
     NAME,
     Count,
+    DataFolder,
     Decay,
     Label,
     ObjectName,
@@ -84,7 +85,7 @@ class DataConfig(Section):
 
     dataset: str = Field("digits", min_length=1)
     """A dataset of this package, ``hf:owner/name``, or any name for your own at ``root``."""
-    root: Place | None = None
+    root: DataFolder | None = None
     """The folder of the images; packaged and hub datasets need none."""
     shots: Annotated[
         Annotated[Count, Tag("[number]")] | Annotated[All, Tag("[all]")],
@@ -97,7 +98,7 @@ class DataConfig(Section):
     fifth of each class."""
     short: Short = "fail"
     """What to do if a class has fewer than ``shots`` images: ``fail``, or ``take_all`` of them."""
-    shots_from: Place | None = None
+    shots_from: DataFolder | None = None
     """A folder of published few-shot splits; None means that the study draws shots."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
@@ -122,7 +123,7 @@ class DataConfig(Section):
     """The branch, tag or commit of a hub dataset."""
     targets: tuple[str, ...] = ()
     """Further datasets to test on, for the protocols transfer and zero_shot."""
-    targets_root: Place | None = None
+    targets_root: DataFolder | None = None
     """The folder of the targets; None means ``root``. Your own target is the folder or table
     of its name in it."""
     augment: bool = True
@@ -324,16 +325,6 @@ class StudyConfig(Section):
     """The folder of all studies; on a cluster, one that all nodes share.
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
-
-    def with_absolute_folders(self) -> Self:
-        """Return the configuration with folders of data that mean the same from any other folder.
-
-        Links stay as the user has set them.
-        """
-        names = ("root", "shots_from", "targets_root")
-        folders = {name: getattr(self.data, name) for name in names}
-        absolute = {name: folder.absolute() for name, folder in folders.items() if folder}
-        return self.with_section("data", **absolute)
 
     def with_section(self, section: str, **changes: object) -> Self:
         """Return the configuration with other values of a section, which are not validated."""

@@ -108,3 +108,5 @@ def refuse_variables(address: str) -> str:
 
 Place = Annotated[Path, BeforeValidator(expand_home), AfterValidator(_check_path)]
 """The path of a file or folder, in which ``~`` is the home folder."""
+DataFolder = Annotated[Place, AfterValidator(Path.absolute)]
+"""The path of images; links in it stay, and it means the same from any other folder."""

@@ -75,7 +75,7 @@ def test_a_study_begins_with_what_it_is_and_may_be_resumed_in_another_folder(
     with stop_before_ray(monkeypatch):
         run_study(study, console, resume=False)
     frozen = load_config(study.folder.config_path, frozen=True)
-    assert frozen == config.with_absolute_folders()
+    assert frozen == config
     refuse_changed_results(frozen, config, study.folder)
     identity = study.folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint

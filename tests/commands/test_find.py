@@ -70,7 +70,7 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
         message = refused(*command, *overrides)
         assert "seed: is frozen as 1, got 3" in message
         assert "data.shots: is frozen as 16, got 4" in message
-        assert "search.asha: is frozen as {" in message
+        assert "search.asha.grace_period: is frozen as 3, got None" in message
         assert "max_concurrent" not in message
         assert "data.augment" not in message
 
