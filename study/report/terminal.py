@@ -3,6 +3,7 @@
 import sys
 
 from rich.console import Console
+from rich.text import Text
 
 from study.report.visible_text import visible_text
 
@@ -16,21 +17,15 @@ def amount(number: float, name: str) -> str:
     return f"{digits} {name}" if number == 1 else f"{digits} {name}s"
 
 
-def print_sentences(console: Console, text: str, style: str = "") -> None:
+def print_sentences(console: Console, text: str, style: str = "", *, wrap: bool = True) -> None:
     """Print long text, wrapped between words on a terminal, and unwrapped elsewhere."""
-    _print_plain(console, text, style, soft_wrap=not console.is_terminal)
+    shown = Text(visible_text(text), style)  # in which nothing is markup
+    console.print(shown, soft_wrap=not (wrap and console.is_terminal))
 
 
 def print_unwrapped(console: Console, text: str, style: str = "") -> None:
     """Print text as it is, without further line breaks, so that commands in it can be pasted."""
-    _print_plain(console, text, style, soft_wrap=True)
-
-
-def _print_plain(console: Console, text: str, style: str, *, soft_wrap: bool) -> None:
-    visible = visible_text(text)
-    console.print(
-        visible, style=style, markup=False, highlight=False, emoji=False, soft_wrap=soft_wrap
-    )
+    print_sentences(console, text, style, wrap=False)
 
 
 def print_csv(text: str) -> None:
