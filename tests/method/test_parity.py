@@ -1,6 +1,6 @@
 """The method against numbers that the public reference implementation produced.
 
-The README.txt of each folder in `fixtures/` says what it holds.
+`fixtures/README.txt` says what they are of.
 """
 
 from pathlib import Path
