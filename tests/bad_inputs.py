@@ -3,16 +3,13 @@
 All are made from a few drawn images and from the checkpoint that comes with the package.
 """
 
-import csv
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from study.embedded import EMBEDDED, backbone_path
 from tests.miniature import draw
@@ -21,7 +18,6 @@ CLASSES = ("cotton", "linen", "silk")
 EACH = 12  # images of a class
 WRITTEN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())["written"]
 """Configurations that are written, with faults and without."""
-Row = Sequence[object]
 
 
 def make_bad_inputs(root: Path):
@@ -29,10 +25,14 @@ def make_bad_inputs(root: Path):
     _write(root / "good", CLASSES)
     _make_damaged_images(root)
     _make_layouts(root)
-    _make_tables(root)
     _make_hub_folders(root)
-    _make_checkpoints(root)
-    _make_configurations(root)
+    (root / "headonly.csv").write_text("path,class_name\n")
+    (root / "empty.csv").touch()
+    (root / "notes.txt").write_text("no dataset")
+    checkpoint = shutil.copytree(backbone_path(EMBEDDED), root / "ck_noprep")
+    (checkpoint / "preprocessor_config.json").unlink()
+    for name, text in WRITTEN.items():
+        (root / name).write_text(text)
 
 
 def _write(folder: Path, classes: Sequence[str], each: int = EACH) -> Path:
@@ -67,7 +67,6 @@ def _make_layouts(root: Path):
     _write(root / "longname", ("n" * 200, "b"))
     _write(root / "few", CLASSES, 2)
     (_copy(root, "emptyclass")[0].parents[1] / "zzz").mkdir()
-    _write(root / "trainonly" / "train", CLASSES)
     for split in ("train", "test"):
         _write(root / "leak" / split, CLASSES)
     first = _copy(root, "dupes")[0]
@@ -80,26 +79,6 @@ def _make_layouts(root: Path):
     for file in _copy(root, "outside"):
         file.unlink()
         file.symlink_to(root / "good" / "cotton" / file.name)
-
-
-def _make_tables(root: Path):
-    def table(name: str, rows: Iterable[Row], head: Row = ("path", "class_name")):
-        with (root / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([head, *rows])
-
-    images = sorted((root / "good").glob("*/*"))
-    split = [
-        (file.relative_to(root), file.parent.name, "train" if file.name < "08.png" else "test")
-        for file in images
-    ]
-    three = ("path", "class_name", "split")
-    table("below", [(str(file.absolute()), file.parent.name) for file in images])
-    table("trainonly", [(*row[:2], "train") for row in split], three)
-    table("missingtest", [*split, ("good/silk/99.png", "silk", "test")], three)
-    table("headonly", [])
-    (root / "empty.csv").touch()
-    (root / "fake.parquet").write_text("no table")
-    (root / "notes.txt").write_text("no dataset")
 
 
 def _make_hub_folders(root: Path):
@@ -116,22 +95,3 @@ def _make_hub_folders(root: Path):
     table = datasets.Dataset.from_dict({"image": cells, "label": labels}, features=features)
     table.save_to_disk(root / "saved")
     datasets.DatasetDict({"train": table, "test": table}).save_to_disk(root / "savedleak")
-
-
-def _make_checkpoints(root: Path):
-    source = Path(backbone_path(EMBEDDED))
-    folders = {name: root / f"ck_{name}" for name in ("noconfig", "noprep", "trunc", "extra")}
-    for folder in folders.values():
-        shutil.copytree(source, folder)
-    (folders["noconfig"] / "config.json").unlink()
-    (folders["noprep"] / "preprocessor_config.json").unlink()
-    file = folders["trunc"] / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1000])
-    file = folders["extra"] / "model.safetensors"
-    save_file({**load_file(file), "extra": torch.zeros(3)}, file, {"format": "pt"})
-
-
-def _make_configurations(root: Path):
-    for name, text in WRITTEN.items():
-        (root / name).write_text(text)
-    (root / "utf16.yaml").write_text("seed: 1\n", encoding="utf-16")
