@@ -183,25 +183,6 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time_and_the_next_
     assert untimed(folder) == untimed(whole.folder)
 
 
-def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
-    here: Callable[..., Here],
-):
-    """The second half is run by a worker whose clock is hours behind, and goes backwards."""
-    whole, skewed = here("whole"), here("skewed")
-    whole.run()
-    for _ in range(2):
-        skewed.worker.step()
-    clock = iter(range(10**9, 0, -3600))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("time.time", lambda: float(next(clock)))
-        skewed.start()
-        assert not skewed.run()["failed"]
-    assert untimed(skewed.folder) == untimed(whole.folder)
-    reports = skewed.folder.read_reports()
-    assert reports[2]["ended_at"] < reports[0]["ended_at"]
-    assert all(report["seconds"] > 0 for report in reports)
-
-
 NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
 
 

@@ -24,8 +24,6 @@ from study.method.delta import (
     save_delta,
     to_checked_bytes,
 )
-from study.method.model import FewShotClassifier
-from study.method.subsets import parse
 from study.storage.result_folder import FORMAT
 from tests.damage import cut, flip
 from tests.small_deltas import INFO
@@ -50,17 +48,6 @@ def test_tensors_and_metadata_come_back_to_the_bit(tmp_path: Path):
             assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
             bits = tensor.contiguous().reshape(-1).view(torch.uint8)
             assert torch.equal(tensors[name].reshape(-1).view(torch.uint8), bits)
-
-
-def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
-    path: Path, tuned: FewShotClassifier, backbone: Backbone
-):
-    fresh = FewShotClassifier(backbone, parse("clipfit"))
-    tensors, info = load_delta(path)
-    assert read_head(tensors, info) is None
-    apply_delta(fresh.clip, tensors)
-    assert all(map(torch.equal, fresh.clip.parameters(), tuned.clip.parameters()))
-    assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
 def rewrite(path: Path, info: str, file_format: str = f"{KIND}{FORMAT}"):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.method.balance import class_balance
-from study.method.head import Head, train_head
+from study.method.head import train_head
 from study.method.training_options import WantedBalance
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3])
@@ -66,14 +66,6 @@ def test_one_image_is_enough_and_a_diverged_model_keeps_its_text():
     images = IMAGES.clone()
     images[3, 2] = torch.nan
     torch.testing.assert_close(train_head(images, LABELS, TEXT, SCALE), TEXT)
-
-
-def test_classes_that_a_head_does_not_know_keep_their_text():
-    head, text = Head(features(2, 3).float(), (1, 3)), features(4, 4).float()
-    replaced = head.replace_in(text, (0, 1, -1, 3))
-    assert torch.equal(replaced[[0, 2]], text[[0, 2]])
-    assert torch.equal(replaced[[1, 3]], head.rows)
-    assert torch.equal(head.replace_in(text[:1], (0,)), text[:1])
 
 
 UNEQUAL = torch.tensor([0, 0, 0, 1])

@@ -65,15 +65,6 @@ def train(
     return train_epoch(model, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
 
 
-def test_an_optimizer_has_a_rate_for_each_tuned_kind(backbone: Backbone, case: Case):
-    optimizer = make_optimizer(case.classifier.tuned, RATES, Recipe("adamw", weight_decay=0.1))
-    assert isinstance(optimizer, torch.optim.AdamW)
-    assert {group["kind"]: group["lr"] for group in optimizer.param_groups} == RATES
-    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.1}
-    norms = Case(backbone, "vision.ln", 0, torch.float32).classifier.tuned
-    assert [group["kind"] for group in make_optimizer(norms, RATES).param_groups] == ["ln"]
-
-
 def test_an_epoch_steps_at_the_schedules_rates_and_averages_losses(backbone: Backbone):
     assert [Schedule(6).learning_rate(rate, 0) for rate in (1e-6, 0.002)] == [1e-6, 1e-5]
     whole, by_hand = (Case(backbone, "clipfit", 1, torch.float64) for _ in range(2))

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from study.config.labels import OPEN
 from study.config.loading import build_config
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
-from study.errors import ConfigError
 from study.search.groups import Group, Open, plan_groups, sobol_point
 from study.search.recorded_trials import RecordedTrial
-from study.search.samplers import Sampler, random, sampler_named, tpe
+from study.search.samplers import Sampler, random, tpe
 from study.search.space import Space
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -164,10 +162,3 @@ def test_tpe_learns_from_scores_and_from_trials_under_way():
 
     found = [proposed(*case) for case in itertools.product((0.01, -0.01), (0, 3))]
     assert len({repr(own) for own in found}) == 4
-
-
-def test_a_sampler_is_found_by_its_name():
-    assert isinstance(sampler_named("tpe")(1), TPESampler)
-    assert isinstance(sampler_named("random")(1), RandomSampler)
-    with pytest.raises(ConfigError, match="expected one of tpe, random"):
-        sampler_named("grid")

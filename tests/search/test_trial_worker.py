@@ -11,7 +11,6 @@ import pytest
 import ray
 
 from study.config.schema import StudyConfig
-from study.data.images.image_reading import ImageReading
 from study.errors import StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trial_worker
@@ -22,18 +21,6 @@ from study.trial.study import PRECISION, EpochReport, TrialConfig
 from tests.settings import clipfit_trial
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
-
-
-def test_the_delta_of_a_trial_says_how_its_images_were_read(make_study: Any):
-    study = make_study("range")
-    trial = study.folder.trial("search-0000")
-    config = clipfit_trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
-    trial.create(config.model_dump(mode="json"))
-    data = replace(study.preparer.test(1), reading=ImageReading((0, 4095)))
-    worker = TrialWorker(study.folder, study.config)
-    worker.start(config, {"search": {1: data}})
-    assert worker.step()["done"]
-    assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 
 
 @pytest.mark.parametrize(

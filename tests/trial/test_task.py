@@ -84,17 +84,6 @@ def test_a_head_is_trained_on_interpolated_encoders(holdout: TrialData, backbone
     assert all((one[HEAD_ROWS] - untouched).abs().max() > 0.01 for one in (half, whole))
 
 
-def test_alpha_0_predicts_as_zero_shot(prepare: Prepare, backbone: Backbone):
-    data = prepare("base").test(1)
-    zero_shot = last_report(data, backbone, **NOTHING)
-    tuned = last_report(data, backbone, **BOTH, alpha=0.0)
-    assert answers(tuned) == answers(zero_shot)
-    expected = probabilities(zero_shot.predictions)
-    torch.testing.assert_close(probabilities(tuned.predictions), expected)
-    full = last_report(data, backbone, **BOTH)
-    assert answers(full) != answers(zero_shot), "there is something to take back"
-
-
 def test_each_head_scores_as_it_would_alone(holdout: TrialData, backbone: Backbone):
     both = last_report(replace(holdout, heads=HEADS), backbone, head=None)
     assert both.head == max(both.scores, key=lambda name: both.scores[name]["score"])
