@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil
 
 from study.backbones.description import read_architecture
-from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
+from study.backbones.framing import CLIP_FRAMING, Framing, read_framing
 from study.backbones.hub import PREPROCESSING
 from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
@@ -61,13 +61,6 @@ def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
 def test_what_is_prepared_otherwise_is_refused(values: JsonObject, fault: str):
     with pytest.raises(ValueError, match=fault):
         read_framing(values, 16, default=CLIP_FRAMING)
-
-
-def test_a_siglip_is_squashed():
-    for values in ({}, {"size": SQUARE}):
-        assert read_framing(values, 16, default=SIGLIP_FRAMING) == SIGLIP_FRAMING
-    with pytest.raises(ValueError, match="do_center_crop is false with size"):
-        read_framing({"size": 16}, 16, default=SIGLIP_FRAMING)
 
 
 @pytest.mark.parametrize("file", PREPROCESSING)

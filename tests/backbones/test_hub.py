@@ -10,7 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
-from study.backbones.hub import PREPROCESSING, Source, must_read_locally
+from study.backbones.hub import must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
 from tests.openclips import write_open_clip
@@ -81,15 +81,6 @@ def test_a_hub_that_answers_anything_is_asked_and_one_that_is_silent_or_forbidde
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
         must_read_locally(NAME, ["config.json"], None)
-
-
-def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path):
-    (snapshot / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(BackboneError, match="is a 'bert' model; expected one of 'clip'"):
-        read_architecture(NAME)
-    assert not Source(NAME).find(*PREPROCESSING)
-    (snapshot / "preprocessor_config.json").write_text("{}")
-    assert Source(NAME).find(*PREPROCESSING)
 
 
 @pytest.mark.parametrize(

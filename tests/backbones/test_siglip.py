@@ -6,15 +6,14 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer, SiglipModel
 
 from study.backbones.architecture import Depths
-from study.backbones.backbone import Backbone, fingerprint
+from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
-from study.errors import BackboneError, DataError, SubsetError
+from study.errors import BackboneError, SubsetError
 from study.method.model import FewShotClassifier
 from study.method.parameters import count_parameters, find_tensor, parameter_name
 from study.method.subsets import parse
@@ -102,12 +101,6 @@ def test_its_architecture_is_read_and_every_number_counted(checkpoint: Path, bac
         read_architecture(checkpoint)
 
 
-def test_a_prompt_that_does_not_fit_is_refused_and_none_is_cut(backbone: Backbone):
-    assert backbone.tokenize(["cat " * (LENGTH - 1)]).shape == (1, LENGTH)
-    with pytest.raises(DataError, match=rf"has {LENGTH + 1} tokens.* at most {LENGTH}"):
-        backbone.tokenize(["bird", "cat " * LENGTH])
-
-
 @pytest.mark.parametrize("file", ["spiece.model", "tokenizer.json"], ids=["1", "2"])
 def test_the_tokenizers_of_both_versions_are_read(tmp_path: Path, file: str):
     is_first = file == "spiece.model"
@@ -145,15 +138,3 @@ def test_without_sentencepiece_the_extra_is_named(
     message = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
     with pytest.raises(BackboneError, match=message):
         load_backbone(checkpoint)
-
-
-def test_a_model_is_written_under_transformers_own_names(
-    checkpoint: Path, backbone: Backbone, tmp_path: Path
-):
-    for one in FewShotClassifier(backbone, parse(EVERY)).tuned:
-        one.parameter.data.add_(0.1)
-    for _ in range(2):  # what is written stays as it was
-        save_merged(tmp_path / "merged", backbone)
-    names = load_file(tmp_path / "merged" / "model.safetensors").keys()
-    assert names == load_file(checkpoint / "model.safetensors").keys()
-    assert load_backbone(tmp_path / "merged").fingerprint == fingerprint(backbone.clip)

@@ -7,14 +7,7 @@ import pytest
 from study.config.baselines import published_baselines
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
-from tests.config_faults import baselines, clipfit
-
-
-def test_the_published_baselines_are_clip_its_linear_head_and_three_subsets():
-    published = published_baselines()
-    assert list(published) == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
-    assert published == dict(build_config({}, "here").search.baselines)
-
+from tests.config_faults import clipfit
 
 FILE = """
 search:
@@ -52,12 +45,3 @@ def test_an_entry_replaces_the_whole_one_of_its_label():
     search = build_config(values, "here").search
     assert search.fixed_baselines["clipfit"] == TrialSettings(**clipfit())
     assert search.baselines.keys() == published_baselines().keys()
-
-
-def test_other_methods_stand_outside_the_trials_and_have_trials_of_their_own():
-    methods = {name: {"method": name} for name in ("linear", "full", "lora")}
-    given = baselines(mine=clipfit(), **methods)
-    search = build_config({"search": {"baselines": given, "method_trials": 5}}, "here").search
-    assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
-    assert list(search.other_methods) == ["linear", "full", "lora"]
-    assert search.planned_trials == search.trials + 1 + 2 * 5

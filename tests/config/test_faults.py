@@ -6,7 +6,6 @@ from study.config.loading import build_config
 from study.config.reference import Key, list_keys
 from study.config.renamed_keys import GONE, RENAMED
 from study.errors import FaultsError
-from study.storage.result_folder import JsonObject
 
 STRANGE: tuple[object, ...] = (
     *(None, True, -1, 2.5, 10**9, 10**30, 1e300, float("nan"), "", "no such", "x" * 300),
@@ -30,15 +29,6 @@ def test_a_strange_value_is_accepted_or_a_fault_near_its_key(key: Key):
                 assert len(fault.message) < 1000
         else:
             assert value is not True or key.field.annotation is bool, "true is no number"
-
-
-@pytest.mark.parametrize(
-    "given, meant",
-    [({"sead": 1}, "'seed'"), ({"data": {"shot": 4}}, "'data.shots'")],
-)
-def test_an_unknown_key_has_the_nearest_known_one(given: JsonObject, meant: str):
-    with pytest.raises(FaultsError, match=f"did you mean .*{meant}"):
-        build_config(given, "here")
 
 
 def test_a_file_of_release_1_0_0_has_each_key_that_is_gone_or_renamed_as_its_faults():

@@ -4,8 +4,7 @@ import pytest
 
 from study.backbones.architecture import Depths
 from study.config.methods import FullFineTuning, Lora, Method
-from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
-from study.method.subsets import parse
+from study.config.trial_settings import TrialSettings, settings_columns
 from tests.settings import settings
 
 DEPTHS = Depths(2, 3)
@@ -45,11 +44,3 @@ def test_a_method_has_its_name_for_a_subset_and_keeps_its_alpha(method: Method):
     assert found == TrialSettings(subset="none", method=method, alpha=0.75)
     assert (found.is_other_method, found.writes_delta) == (True, False)
     assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
-
-
-def test_the_weight_acts_on_what_its_term_reads():
-    vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
-    assert weight_has_effect(vision, "l2_init")
-    assert not weight_has_effect(vision, "cosine")
-    assert not weight_has_effect(vision, "none")
-    assert not weight_has_effect(nothing, "l2_init")

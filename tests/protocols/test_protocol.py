@@ -95,13 +95,6 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
         assert protocol in ("few_shot", "transfer") or max(part.classes) < 12
 
 
-def test_zero_shot_tests_one_configuration_once():
-    config = build_config({"protocol": "zero_shot", "seed": 7}, "here")
-    zero_shot = find_protocol("zero_shot")
-    assert [one.subset for one in zero_shot.fixed_settings(config).values()] == ["none"]
-    assert zero_shot.shot_seeds(config) == (7,)
-
-
 # Rules
 
 

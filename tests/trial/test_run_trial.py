@@ -2,12 +2,14 @@
 
 from itertools import combinations_with_replacement
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from study.backbones.backbone import Backbone
 from study.config.methods import Clap, FullFineTuning, Lora, Projection, TwoStage
+from study.method.lora import apply_dropout
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialConfig, TrialData
@@ -122,3 +124,16 @@ def test_equal_means_over_folds_are_equal_numbers():
     # Of 181 images right in 4 folds of 50 each.
     folds = [rest for rest in combinations_with_replacement(range(40, 51), 4) if sum(rest) == 181]
     assert {mean([right / 50 for right in fold]) for fold in folds} == {0.905}
+
+
+def test_each_epoch_of_each_task_drops_other_inputs(
+    prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
+    drop = Mock(wraps=apply_dropout)
+    monkeypatch.setattr("study.trial.task_training.apply_dropout", drop)
+    data = prepare("folds").search()
+    for seed in (1, 2, 2**31 - 1):
+        dropping = method_trial(Lora(lr=0.05, dropout=0.3), seed=seed, epochs=2)
+        list(run_trial(dropping, data, backbone))
+    seeds = [call.args[1] for call in drop.call_args_list]
+    assert len({*seeds}) == len(seeds) == 3 * 2 * len(data.tasks)
