@@ -81,21 +81,6 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
         Dataset.from_huggingface([1])
 
 
-@pytest.mark.parametrize(
-    "column, cells, fault",
-    [
-        ("class_name", None, "a column 'label'"),
-        ("path", [f"{n}.png" for n in range(12)], "6 of 6 training images, '.*.png'"),
-        ("split", ["train", ""] * 6, "row 2: split '' is empty"),
-    ],
-)
-def test_a_fault_of_a_frame_is_named(
-    frame: pd.DataFrame, tmp_path: Path, column: str, cells: list[str] | None, fault: str
-):
-    with pytest.raises(DataError, match=fault):
-        Dataset.from_frame(frame.assign(**{column: cells}).dropna(axis=1), folder=tmp_path)
-
-
 def test_an_image_in_any_form_has_the_same_probabilities(runs: Path, tmp_path: Path):
     model = study.load_model("mine", storage=runs)
     image, file = Image.linear_gradient("L"), tmp_path / "a.png"

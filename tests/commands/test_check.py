@@ -100,14 +100,6 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
     assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]
 
 
-def test_a_cluster_that_does_not_answer_is_a_fault_and_needs_no_gpu_here(
-    look: Look, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
-    assert look(resources={"gpus_per_trial": 1}) == ["RAY_ADDRESS"]
-
-
 def test_faults_are_in_the_document_without_passwords_and_raised(
     capsys: pytest.CaptureFixture[str],
 ):

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from study.commands import check_images
 from study.commands.check_images import dataset_warnings, decode_images, find_warnings
@@ -56,16 +54,6 @@ def test_all_images_or_a_sample_are_decoded(root: Path, monkeypatch: pytest.Monk
     assert fault.key == "data"
     assert all(str(path) in fault.message for path in damaged)
     assert len(decode_images(study(of(root, on_corrupt="skip")), every=True).warnings) == 1
-
-
-def test_images_that_are_nearly_black_are_warned_of_unless_a_range_is_set(root: Path):
-    assert decode_images(study(of(root)), every=True).warnings == []
-    for number, file in enumerate(root.rglob("*.png")):  # of 12 bits
-        Image.fromarray(np.full((8, 8), 4095 - number, np.uint16)).save(file)
-    (warning,) = decode_images(study(of(root)), every=True).warnings
-    assert "16 of 255" in warning
-    assert "data.pixel_range=[0, 4095]" in warning
-    assert decode_images(study(of(root, pixel_range=[0, 4095])), every=True).warnings == []
 
 
 def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path):

@@ -173,31 +173,3 @@ def test_a_whole_study_opens_its_dataset_once(
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
     assert "test     2/2 done" in "\n".join(lines[:made])
-
-
-@pytest.mark.long
-@pytest.mark.ci
-@pytest.mark.timeout(300)
-def test_an_ablation_names_rates_at_an_end_and_trains_nothing_twice(
-    configure: Configure, console: Console, output: io.StringIO
-):
-    config = configure(
-        search={"selection": "holdout"},
-        training={"epochs": 1, "batch_size": 8},
-        test={"seeds": [1, 2]},
-        ablation={
-            "design": "only_one",
-            "sites": ["vision.ln2", "text.bias"],
-            "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]},
-        },
-    )
-    study = study_of(config)
-    run_study(study, console, resume=False, in_process=True)
-    # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
-    assert "only vision.ln2 (lowest of ln)" in (study.folder.path / "ablation.md").read_text()
-    assert "search   5/5 done" in output.getvalue()
-    assert "ablation 6/6 done" in output.getvalue()
-    before = {path: path.stat().st_mtime_ns for path in study.folder.path.glob("trials/*/*")}
-    run_study(study, console, resume=True, in_process=True)
-    after = {path: path.stat().st_mtime_ns for path in study.folder.path.glob("trials/*/*")}
-    assert after == before

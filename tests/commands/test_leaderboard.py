@@ -26,21 +26,6 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run:
         assert values == pytest.approx(list(table[column]), nan_ok=True), column
 
 
-def test_all_tables_are_printed_if_asked(few_shot_study: Path, run: Run):
-    screen, everything = (
-        run("leaderboard", few_shot_study),
-        run("leaderboard", few_shot_study, "--all"),
-    )
-    assert len(screen.out.splitlines()) <= 40 < len(everything.out.splitlines())
-    assert max(map(len, everything.out.splitlines())) <= 120
-
-
-def test_an_ablation_is_printed(ablation_study: Path, run: Run):
-    assert "Holm" in run("leaderboard", ablation_study).out
-    (first, *_) = json.loads(run("leaderboard", ablation_study, "--json").out)
-    assert {"label", "subset"} <= first.keys()
-
-
 def test_several_studies_are_printed_as_a_sweep(
     few_shot_study: Path, run: Run, refused: Callable[..., str]
 ):

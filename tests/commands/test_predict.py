@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import CLIPModel
 
 from study.commands.predict import label_images, labels_csv, read_classes
 from study.data.datasets import load_dataset
@@ -188,22 +187,6 @@ def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
     images = [(Path(name), "=class", 0.5, None) for name in names]
     paths = [row["path"] for row in rows(labels_csv(images, 1))]
     assert paths == ["./=1+2.png", "./@a.png", "a\\xff.png"]
-
-
-@pytest.mark.parametrize("model", ["mine", "bare.safetensors"])
-def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
-    delta: Path, model: str, run: Run, here: Path, tmp_path: Path
-):
-    (here / "bare.safetensors").write_bytes(delta.read_bytes())
-    out = tmp_path / "out"
-    printed = run("export", model, "--format", "hf", "--out", out).out
-    card = (out / "README.md").read_text()
-    assert ("## Figures" in card) == (model == "mine")
-    assert ("its study is not here" in printed) == (model != "mine")
-    assert str(tmp_path) not in card, "a card is shared"
-    assert (out / "head.safetensors").exists()
-    CLIPModel.from_pretrained(out)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import io
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -25,23 +24,6 @@ def test_report_lists_its_files_and_what_is_missing_and_measures_drift_if_asked(
     assert {"pareto.png", "drift.png"} <= {Path(file).name for file in files}
     assert (tuned_study / "drift.csv").read_text().count("\n") == 2
     assert "not drawn: " in printed.err
-
-
-def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
-    written = StudyWriter(tmp_path / "mine")
-    written.whole(0)
-    written.whole(1, "failed", 1, error="boom")
-    write_results(read_study_result(written.folder.path))
-    path = written.folder.path
-    for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
-        assert (path / name).stat().st_size
-    assert list((path / "plots").glob("*.png"))
-    assert pq.read_table(path / "results.parquet")["status"].to_pylist() == ["finished", "failed"]
-    (path / "report.html").write_text("")
-    written.whole(2)
-    write_results(read_study_result(path))
-    assert len(pq.read_table(path / "results.parquet")) == 3
-    assert "<html" in (path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])

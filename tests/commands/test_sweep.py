@@ -153,10 +153,3 @@ def test_a_study_that_fails_leaves_the_others_to_run_and_ctrl_c_ends_all(
         run_sweep(sweep("{seed: [1, 2]}"))
     assert runs.ran == [("my-grid-1", False), ("my-grid-2", False)][:ran]
     assert runs.tabled == ["my-grid-2"][: ran - 1]
-
-
-def test_tables_of_the_users_own_are_not_replaced(sweep: Sweep, tmp_path: Path):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "tables.md").write_text("my notes")
-    with pytest.raises(ConfigError, match=r"storage: .*tables\.md"):
-        check_sweep(sweep("{seed: [1]}"))

@@ -2,12 +2,10 @@
 
 import pytest
 
-from study.backbones.architecture import Depths
 from study.config.methods import FullFineTuning, Lora, Method
 from study.config.trial_settings import TrialSettings, settings_columns
 from tests.settings import settings
 
-DEPTHS = Depths(2, 3)
 FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}
 
 

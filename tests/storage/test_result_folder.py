@@ -8,7 +8,6 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from study.commands.main import main
 from study.config.loading import build_config, dump_config, load_config
 from study.errors import FormatError
 from study.method.delta import DeltaInfo, load_delta, save_delta
@@ -58,19 +57,3 @@ def test_a_file_of_another_format_is_refused(
     read = write(tmp_path / "mine", number)
     with pytest.raises(FormatError, match=f"mine.* has {has}, and this version .*reads format 2;"):
         read()
-
-
-def test_commands_refuse_a_study_of_1_0_0_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    folder = tmp_path / "runs" / "mine"
-    folder.parent.mkdir()
-    in_identity(folder, "1")
-    in_config(folder / "study.yaml", "1")
-    for line in ("resume", "extend search.trials=+8", "sync", "export --format hf --out out"):
-        command, *options = line.split()
-        assert main([command, str(folder), *options]) == 2
-        refusal = " ".join(capsys.readouterr().err.split())
-        assert refusal.count("has format 1, and this version of clipfit-study reads format 2;") == 1
-    assert main(["list", "--json", f"storage={folder.parent}"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["state"] == "other format"
