@@ -62,22 +62,6 @@ def test_empty_files_are_not_the_same_image_and_broken_links_are_absent(root: Pa
     assert check_files(read(root)) == FileFaults(absent=("test/cat/1.png",))
 
 
-def table(root: Path, *rows: str) -> Path:
-    file = root / "images.csv"
-    file.write_text("\n".join(["path class split", *rows]).replace(" ", ","))
-    return file
-
-
-def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
-    file = table(
-        root,
-        *("train/cat/0.png cat train", "train/cat/9.png cat train", "train/cat cat train"),
-        *("https://host/0.png dog train", "test/dog/0.png dog test"),
-    )
-    assert check_files(read(file)).absent == ("train/cat/9.png", "https:/host/0.png")
-    refuse_absent(read(file), "fail")
-
-
 def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: Path):
     digits = load_dataset("digits")
     assert check_files(digits) == FileFaults()

@@ -29,14 +29,6 @@ def test_pixels_are_those_of_the_images_requested(rows: list[int], square: Image
         square.pixels(["x.jpg", PATHS[0], "y.jpg"])
 
 
-@pytest.mark.parametrize("content", [b"", b"no Arrow", None])
-def test_a_file_that_is_no_table_is_named(content: bytes | None, tmp_path: Path):
-    if content is not None:
-        (tmp_path / "x.arrow").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.arrow: not a whole file"):
-        ImageTable(tmp_path / "x.arrow")
-
-
 def test_normalizing_is_by_channel_of_values_in_0_to_1():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     result = normalize(pixels, (0.5, 0.1, 0.2), (0.5, 0.2, 0.4))

@@ -96,11 +96,3 @@ def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: D
     tens = [{record.path[4] for record in part} for part in (dataset.train, dataset.test)]
     assert tens[0].isdisjoint(tens[1]) is by_pattern
     assert sizes(dataset) == ([40, 20, 20] if by_pattern else [40, 16, 24])
-
-
-def test_a_group_in_two_split_folders_is_refused(draw: Draw):
-    root = draw("train/a", "train/b", "test/a", "test/b")
-    message = refusal("mine", root, groups=r"\d")
-    assert "mine: 1 groups are on two sides of the split" in message
-    assert "'train/a/1.jpg' in train and 'test/b/1.jpg' in test" in message
-    load_dataset("mine", root, groups="^.*")

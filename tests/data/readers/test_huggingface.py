@@ -7,16 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from study import Dataset
 from study.data.data_internals import table_fingerprint
 from study.data.datasets import load_dataset
-from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from tests import miniature
 from tests.data.reading import refusal, sizes
-from tests.paper_dataset import groups_of
 
 datasets = pytest.importorskip("datasets")
 NAMES = ("cat", "dog")
@@ -144,14 +141,6 @@ def test_a_corrupt_image_is_named_when_it_is_opened(tmp_path: Path):
             source.open_image(f"train/00000{number}")
 
 
-def test_a_range_of_pixels_is_that_of_images_in_tables_too(tmp_path: Path):
-    deep = io.BytesIO()
-    Image.new("I;16", (2, 2), 9).save(deep, "PNG")
-    write_cells(tmp_path / "x.parquet", [{"bytes": deep.getvalue()}] * 4, [*"aabb"])
-    source = load_dataset("pets", tmp_path / "x.parquet", reading=ImageReading((0, 9))).source
-    assert source.open_image("train/000000").getpixel((0, 0)) == (255, 255, 255)
-
-
 def test_without_the_extra_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -240,17 +229,6 @@ def test_encoded_images_may_be_in_any_binary_column(kind: pa.DataType, tmp_path:
         write_cells(tmp_path / "x.parquet", cells, [*"aabb"])
         source = load_dataset("pets", tmp_path / "x.parquet").source
         assert source.open_image("train/000000").tobytes() == miniature.draw(0, 0).tobytes()
-
-
-def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
-    table = saved([*"ab"] * 8, datasets.Value("string"))
-    table.add_column("patient", [*range(8)] * 2).to_parquet(tmp_path / "x.parquet")
-    options: Any = {"columns": {"group": "patient"}}
-    dataset = load_dataset("pets", tmp_path / "x.parquet", **options)
-    assert not groups_of(dataset.train) & groups_of(dataset.test)
-    table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
-    message = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
-    assert "train/000000: group '' is empty" in message
 
 
 def test_a_table_of_the_library_has_a_hash_that_its_content_and_history_change():
