@@ -6,7 +6,7 @@ proportion to their planned numbers, so that a limit of time cuts all alike.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,12 @@ JOURNAL = "optuna.journal"
 """The file with Optuna's study once the search has ended, for whoever opens it by Optuna."""
 TRIAL_ID = "trial"
 """The user attribute with the id of a trial, which the report and MLflow have."""
+BEST, NEWEST = 25, 275
+"""How many of the best and of the newest trials a proposal of a long search is made from.
+
+TPE models at most 25 trials as good; all others only show what to avoid. To copy thousands of them
+for each proposal would take longer than what is learned from them.
+"""
 
 
 @dataclass
@@ -90,10 +96,10 @@ def _method_settings(method: TrainedMethod, point: Mapping[str, float]) -> Trial
 class Open(Group):
     """What Optuna proposes over subsets, windows of layers, learning rates and λ.
 
-    Optuna knows every trial whose settings the open space contains. Tuned CLIPFit's trials and
-    baselines are among them. A proposal depends on its seed and on these trials in the order of
-    their numbers alone, so that a study that goes on proposes what it would have proposed without
-    an interruption.
+    Optuna knows every trial whose settings the open space contains; of a long search, the best and
+    the newest. Tuned CLIPFit's trials and baselines are among them. A proposal depends on its seed
+    and on these trials in the order of their numbers alone, so that a study that goes on proposes
+    what it would have proposed without an interruption.
     """
 
     space: Space
@@ -103,7 +109,7 @@ class Open(Group):
 
     def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
-        study = self._make_study()
+        study = self._make_study(self._known_trials())
         # The turn counts recorded trials: a driver may die between a proposal and its folder.
         seed = seed_from_text(f"{self.seed}/{self.name}/{self.started}/{attempt}")
         study.sampler = self.sampler(seed)
@@ -143,7 +149,7 @@ class Open(Group):
             StorageError: the folder cannot be written.
         """
         journal = _Journal()
-        self._make_study(JournalStorage(journal))
+        self._make_study(self._trials, JournalStorage(journal))
         lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in journal.logs]
         write_atomically(folder / JOURNAL, "".join(lines), existing=folder)
 
@@ -155,10 +161,20 @@ class Open(Group):
                 params=choices.params, distributions=choices.distributions, **outcome
             )
 
-    def _make_study(self, storage: JournalStorage | None = None) -> optuna.Study:
-        """Return a study of all trials, which is in memory if no storage is given."""
+    def _known_trials(self) -> Collection[int]:
+        """Return the numbers of the trials that a proposal is made from."""
+        if len(self._trials) <= BEST + NEWEST:
+            return self._trials
+        complete = [n for n, trial in self._trials.items() if trial.state == TrialState.COMPLETE]
+        best = sorted(complete, key=lambda n: (-self._trials[n].values[0], n))[:BEST]
+        return {*best, *sorted(self._trials)[-NEWEST:]}
+
+    def _make_study(
+        self, numbers: Collection[int], storage: JournalStorage | None = None
+    ) -> optuna.Study:
+        """Return a study of trials by their numbers, which is in memory if no storage is given."""
         study = optuna.create_study(storage=storage, study_name=OPEN, direction="maximize")
-        study.add_trials(trial for _, trial in sorted(self._trials.items()))
+        study.add_trials(self._trials[number] for number in sorted(numbers))
         return study
 
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -140,6 +140,33 @@ def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> lis
         ended.append(recorded(number, own, scores, end))
         optuna.tell(ended[-1])
     return [one.config.settings for one in ended]
+
+
+class Seeing(RandomSampler):
+    """A sampler that keeps the values of the trials that it is shown."""
+
+    shown: ClassVar[list[Any]] = []
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        type(self).shown = [one.value for one in study.trials if one.state != TrialState.RUNNING]
+        return {}
+
+
+@pytest.mark.parametrize("ended, is_long", [(300, False), (400, True)])
+def test_of_a_long_search_a_proposal_is_made_from_the_best_and_the_newest(
+    tmp_path: Path, ended: int, is_long: bool
+):
+    optuna = search(lambda seed: Seeing(seed=seed))
+    values = np.random.default_rng(1).permutation(ended) / ended
+    values[:20] += 1  # the best are among the oldest
+    for number, value in enumerate(values.tolist()):
+        optuna.tell(recorded(number, CLIPFITS, {4: value}))
+    optuna.propose(ended, attempt=0)
+    kept = {*sorted(values.tolist())[-25:], *values.tolist()[-275:]}
+    assert {*Seeing.shown} == (kept if is_long else {*values.tolist()})
+    optuna.reject(ended)
+    optuna.write(tmp_path)
+    assert len(optuna_trials(StudyFolder(tmp_path))) == ended, "the file has them all"
 
 
 @pytest.mark.parametrize("sampler", [tpe, random])
