@@ -1,17 +1,14 @@
 """An ablation's cells are described only where it holds, and noise is called noise."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from study.report.ablation_tables import cell_table, forest_chart
+from study.report.ablation_tables import forest_chart
 from study.report.formatting import points
-from study.report.leaderboard_tables import write_leaderboard
 from study.report.verdict import ablation_notes, ablation_verdict
 from study.results.study_result import read_study_result
-from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 
@@ -33,16 +30,6 @@ def test_what_differs_is_named_with_its_difference_and_what_is_doubtful_noted(
         assert sum(f": {label}." in note for note in notes) == 1
 
 
-def test_without_intervals_nothing_is_tested(ablation_study: Path):
-    study = ExampleStudy(ablation_study)
-    study.leave_one_seed()
-    study.forget_images()
-    result = read_study_result(ablation_study)
-    table = cell_table(result)
-    assert {row[table.header.index("p")] for row in table.texts} == {"–"}
-    assert "No cell can be tested" in ablation_verdict(not_none(result.ablation))
-
-
 def test_the_forest_has_each_difference_and_is_not_drawn_of_a_base_alone(ablation_study: Path):
     result = read_study_result(ablation_study)
     ablation = not_none(result.ablation)
@@ -58,14 +45,3 @@ def test_the_forest_has_each_difference_and_is_not_drawn_of_a_base_alone(ablatio
     alone = not_none(replace(result, trial_results=base).ablation)
     assert len(alone.cells) == 1
     assert not forest_chart(alone).painters
-
-
-def test_all_files_hold_the_same_cells(ablation_study: Path):
-    result = read_study_result(ablation_study)
-    write_leaderboard(result)
-    rows = [*csv.DictReader((ablation_study / "ablation.csv").read_text().splitlines())]
-    markdown = (ablation_study / "ablation.md").read_text()
-    cells = not_none(result.ablation).cells
-    assert [row["label"] for row in rows] == [cell.label for cell in cells]
-    assert all(f"| {cell.label} |".replace("[", "\\[") in markdown for cell in cells)
-    assert float(rows[0]["score_mean"]) == cells[0].score.mean < 1, "in full"

@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from study.config.loading import build_config, dump_config
 from study.report.charts import Chart, Painter, draw, name_axis, write_charts
 from study.report.drift_chart import describe_drift, drift_chart, write_drift
 from study.report.study_charts import (
-    agreement_chart,
     importance_chart,
     make_charts,
     pareto_front,
@@ -61,22 +59,6 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
         (target / name).write_text("old")
     write_charts(tmp_path, [Chart("history", "title", "caption", (), reason_if_empty="few")])
     assert [path.name for path in target.iterdir()] == ["other.png"]
-
-
-@pytest.mark.parametrize(
-    "change, reason",
-    [
-        (lambda study: study.choose_other("zero-shot"), "tunes no sites of CLIP"),
-        (lambda study: study.configure("backbone.name=/gone"), "are not known"),
-    ],
-)
-def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
-    few_shot_study: Path, change: Callable[[ExampleStudy], object], reason: str
-):
-    change(ExampleStudy(few_shot_study))
-    chart = tuned_chart(read_study_result(few_shot_study))
-    assert not chart.painters
-    assert reason in chart.reason_if_empty
 
 
 def test_a_map_distinguishes_whole_sites_from_halves_and_layers_from_their_surroundings(
@@ -144,15 +126,6 @@ def test_bars_are_the_importances_in_their_order(few_shot_study: Path):
     assert names == sorted(weights, key=weights.__getitem__)
     widths = [bar.get_width() for bar in chart.figure.axes[0].patches]
     assert widths == [100 * weights[name] for name in names]
-
-
-def test_each_candidate_stands_at_its_validation_and_its_test_score(few_shot_study: Path):
-    result = read_study_result(few_shot_study)
-    (axes,) = agreement_chart(result).figure.axes
-    places = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
-    for row in result.rows:
-        place = 100 * not_none(row.val_score), 100 * row.test.mean
-        assert any(place == pytest.approx(other) for other in places)
 
 
 def test_what_moved_is_drawn_and_what_was_zero_is_written_alone(tmp_path: Path):

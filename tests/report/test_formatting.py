@@ -1,11 +1,9 @@
 """Numbers are worded with their uncertainty; settings and candidates have words and names."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from study.config.trial_settings import TrialSettings
 from study.report.formatting import (
     duration,
     format_count,
@@ -17,10 +15,7 @@ from study.report.formatting import (
     probability,
 )
 from study.report.names import candidate_name, entry_name
-from study.report.setting_descriptions import configuration_rows, setting_cells, settings_in_words
 from study.results.statistics import Interval, mean_interval
-from study.results.study_result import read_study_result
-from tests.example_studies import ExampleStudy
 
 
 def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
@@ -56,39 +51,3 @@ def test_candidates_of_the_product_have_names_and_those_that_share_a_training_th
     ):
         row: Any = SimpleNamespace(labels=labels)
         assert entry_name(row) == name
-
-
-def test_settings_are_named_by_what_is_not_clipfits_own():
-    lora = {"method": "lora", "lr": 0.01}
-    for values, words in (
-        ({"subset": "vision.ln"}, {"vision.ln"}),
-        ({"subset": "vision.ln", "head": "linear", "alpha": 0.75}, {"vision.ln", "linear", "0.75"}),
-        ({"subset": "none", "head": "linear"}, {"linear"}),
-        ({"subset": "none"}, set()),
-        ({"subset": "none", "method": lora}, {"LoRA", "rank 4", "lr 0.01"}),
-    ):
-        text = settings_in_words(TrialSettings.model_validate(values))
-        known = ("vision.ln", "linear", "0.75", "LoRA", "rank 4", "lr 0.01")
-        assert {word for word in known if word in text} == words
-    frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
-    assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"], "no loss is weighted"
-    rates = {"rates": {"ln": 0.01}, "distill_weight": 8}
-    searched = TrialSettings.model_validate({"subset": "vision.ln", "alpha": 0.75, **rates})
-    undecided = searched.model_copy(update={"head": None})
-    assert setting_cells(undecided) == ["–", "0.75", "–", "0.01", "8"]
-
-
-def test_each_kind_of_study_has_the_rows_of_what_it_does(few_shot_study: Path):
-    study = ExampleStudy(few_shot_study)
-
-    def rows(**changes: Any) -> dict[str, str]:
-        return dict(configuration_rows(replace(read_study_result(few_shot_study), **changes)))
-
-    assert {"Selection", "Search"} <= rows().keys()
-    for overlap, share in ((0.1, ""), (0.314, "31 %"), (1.0, "100 %")):
-        test = rows(training_overlap=overlap)["Test"]
-        assert (f"share {share}" in test) == ("share" in test) == bool(share)
-    study.configure("search.trials=0")
-    assert not {"Selection", "Search", "Cells"} & rows().keys()
-    study.configure("ablation={design: only_one, rates: [0.01, 0.1]}")
-    assert rows()["Cells"].startswith("only_one of text.mlp")

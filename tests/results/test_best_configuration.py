@@ -37,25 +37,6 @@ def test_a_choice_has_the_means_of_the_seeds_that_have_finished(finish: Any, tmp
 
 
 @pytest.mark.parametrize(
-    "right, balanced, wins",
-    [
-        ([90, 0], 0.5, False),  # a model that always answers with the larger class
-        ([79, 9], 0.8889, True),
-    ],
-)
-def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
-    finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
-):
-    study = finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9)
-    assert not best_of(study).at_chance, "before it is known"
-    write_chance(read_study_result(study.folder.path))
-    best = best_of(study)
-    found = not_none(best.against_chance)
-    assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
-    assert best.at_chance is not wins
-
-
-@pytest.mark.parametrize(
     "images, settings, trial_id",
     [
         ("labelled", {"subset": "vision.ln", "rates": {"ln": 0.1}}, "final-labelled-0012"),

@@ -81,28 +81,9 @@ def test_a_mean_is_as_sure_as_large_groups_and_small_classes_let_it_be(
     assert found.df == pytest.approx(df, rel=1e-3)
 
 
-def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
-    classes = {("base", name): hits(2, 4) for name in "abcdefgh"}
-    others = {("new", name): hits(2, 4) for name in "ijklmnop"}
-    found = drawn({**classes, **others}, Generalized())["base"]
-    sample = 0.25 / 3 / 8  # the variance of a sample has the divisor n - 1
-    within = sample * (32 / 36) ** 2
-    pseudo = 0.25 * 4 / 36**2
-    assert found.alone.var() == pytest.approx(within + pseudo, rel=0.06)
-    assert found.df == 32 - 8
-
-
 def test_parts_are_drawn_by_themselves_and_need_two_images_of_what_counts_alone():
     found = drawn({("base", "a"): hits(40, 50), ("new", "b"): hits(10, 20)}, BaseToNew())
     assert (found["base"].df, found["new"].df, found["score"].df) == (49, 19, 19)
     right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
     assert drawn(right, Generalized()) == {}, "here a class counts alone"
     assert drawn(right, BaseToNew())["score"].df == 3, "here a part counts as a whole"
-
-
-def test_sets_of_one_trial_do_not_depend_on_the_others():
-    one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
-    other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
-    alone = rescore({BEST: one}, FewShot())[BEST]["score"]
-    both = rescore({BEST: one, ("other", 1, "text"): other}, FewShot())[BEST]["score"]
-    np.testing.assert_allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from study.config.trial_settings import Head, TrialSettings
-from study.protocols import BaseToNew, FewShot
+from study.protocols import FewShot
 from study.results.bootstrap import DrawnScores, ResampledTests, resample_tests
 from study.results.statistics import (
     MeanInterval,
@@ -225,20 +225,6 @@ def spread(
     """The standard deviation over test images of a mean or of a difference."""
     drawn = found.drawn(label, less, seeds, name)
     return None if drawn is None else float(drawn.scores.mean(axis=1).std())
-
-
-def test_the_harmonic_mean_varies_as_the_delta_method_says():
-    base, new, images = 0.9, 0.6, (500, 800)
-    parts = {"base": share(base, images[0]), "new": share(new, images[1])}
-    # The derivative of the harmonic mean by one accuracy is twice the square of the other's share.
-    variance = 0.0
-    for p, other, n in ((base, new, images[0]), (new, base, images[1])):
-        slope = 2 * (other / (base + new)) ** 2
-        variance += slope**2 * p * (1 - p) / n
-    found = resample_tests([trial("best", 1, parts)], BaseToNew())
-    assert spread(found, "best", [1]) == pytest.approx(math.sqrt(variance), rel=0.06)
-    of_new = math.sqrt(new * (1 - new) / images[1])
-    assert spread(found, "best", [1], "new") == pytest.approx(of_new, rel=0.06)
 
 
 def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions():
