@@ -15,7 +15,7 @@ from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
-from tests.study_writer import EPOCHS, MakeStudy, StudyWriter
+from tests.study_writer import MakeStudy, StudyWriter
 from tests.tracking.mlflow.records import assert_whole, runs, started, sync
 
 from .proxy import Proxy, wait_until
@@ -36,10 +36,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch):
     """Shorten those further that a test waits out."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr(server, "ANSWERS_WITHIN", 5.0)
-
-
-LIE = "200 {}"
-"""What is believed until the runs are looked at."""
 
 
 def train(study: StudyWriter, tracker: MlflowTracker, *numbers: int):
@@ -69,19 +65,6 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_reported(
         connect(address, "any")
     assert len(proxy.asked) == 1
     assert SECRET not in str(caught.value)
-
-
-def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
-    proxy: Proxy, make: MakeStudy
-):
-    study = make("begun")
-    proxy.fail("500", where="log-batch")
-    with pytest.raises(TrackingError, match="does not take a run"):
-        started(study, proxy.uri)
-    proxy.mend()
-    study.whole(0)
-    assert started(study, proxy.uri).close(finished=True).missing == ""
-    assert_whole(proxy.uri, study)
 
 
 def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
@@ -131,20 +114,6 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     with pytest.raises(TrackingError, match="does not answer"):
         sync(study, proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # the server is slow and not away
-    send_all_later(study, proxy)
-
-
-def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, make: MakeStudy):
-    study = make("between")
-    config = study.trial(0)
-    for epoch in range(1, EPOCHS + 1):
-        if epoch == 2:
-            proxy.fail(LIE, where="log-batch")
-        study.report(config, epoch)
-        tracker = started(study, proxy.uri)
-        assert tracker.close(finished=False).missing == ""
-        proxy.mend()
-    study.end(config)
     send_all_later(study, proxy)
 
 

@@ -2,11 +2,7 @@
 
 from unittest.mock import Mock
 
-import pytest
-
-from study.errors import ConfigError
 from study.tracking import make_tracker
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import TrackerObserver, describe_unsent, summarize_error
 from tests.study_writer import StudyWriter
 
@@ -23,12 +19,6 @@ def test_a_tracker_is_notified_of_changes_of_trials_and_none_does_nothing(study:
     notified = Mock()
     TrackerObserver(notified).trial_reported(study.whole(0), 1, {})
     notified.trial_changed.assert_called_once_with("search-0000")
-
-
-def test_a_tracker_is_found_by_its_name():
-    assert isinstance(make_tracker("mlflow"), MlflowTracker)
-    with pytest.raises(ConfigError, match=r"did you mean 'mlflow'\?"):
-        make_tracker("mlfow")
 
 
 def test_unsent_runs_are_counted_and_each_reason_is_listed_once():

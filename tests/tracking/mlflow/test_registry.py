@@ -1,6 +1,5 @@
 """The best configuration of a study in the model registry."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
-from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError
 from study.results.study_result import read_study_result, write_chance
 from study.tracking.mlflow import registry
@@ -64,32 +62,6 @@ def test_a_version_says_where_it_comes_from_and_has_no_pickle(finished: Any, sto
 @pytest.mark.parametrize("dataset, name", [("hf:owner/set", "hf-owner-set"), ("a:b/", "a-b")])
 def test_a_models_name_has_no_slash_and_no_colon(dataset: str, name: str):
     assert model_name(dataset) == f"clipfit-{name}"
-
-
-def test_the_final_model_is_the_version_in_place_of_a_best_without_a_delta(
-    finished: Any, store: str
-):
-    study = finished("full")
-    best = study.candidates["best"]
-    full = TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 1}})
-    tuned = {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
-    with_delta = {"label": "best-with-delta", "training": "best-with-delta"}
-    study.choose(
-        study.candidates["zero-shot"],
-        best.model_copy(update=tuned),
-        best.model_copy(update=with_delta),
-    )
-    for seed in (1, 2):
-        study.test(seed, "best-with-delta", 0.7)
-    tested = study.folder.trial("test-best-with-delta-seed1").path
-    final = f"final-labelled-{str(best.source_trial).partition('-')[2]}"
-    shutil.copytree(tested, tested.with_name(final))
-    study.change(final, stage="final")
-    study.configure("final.images=labelled")
-    version = Registered(study, store).version
-    expected = {"trial_id": final, "val_score": "0.8", "final_images": "labelled"}
-    assert version.tags.items() >= expected.items()
-    assert "70.0% on test, one training" in version.description
 
 
 @pytest.mark.parametrize(

@@ -52,19 +52,6 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
     assert "boom" in sent["search-0002"].data.tags["error"]
 
 
-def test_a_trial_without_training_that_is_sent_as_it_begins_gets_its_score(
-    mlflow_store: str, make: MakeStudy
-):
-    study = make("untrained")
-    of_study = StudySync(study.study, mlflow_store)
-    config = study.trial(1, epochs=0)
-    of_study.send(config.trial_id)
-    study.report(config, 0)
-    study.end(config)
-    of_study.send(config.trial_id)
-    assert history(mlflow_store, runs(mlflow_store, study)[config.trial_id]) == [(0, 0.1)]
-
-
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ):
@@ -142,20 +129,6 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
     # The search went on and found a better one.
     names = ["vision.ln[0:2] @ 0.01", "★ vision.ln[0:2] @ 1", "★ best · seed 1"]
     assert choose("search-0001", "best") == names
-
-
-def test_a_trial_that_failed_and_is_trained_again_keeps_its_run(mlflow_store: str, make: MakeStudy):
-    study = make("again")
-    study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
-    sync(study, mlflow_store)
-    before = runs(mlflow_store, study)["search-0000"]
-    study.folder.trial("search-0000").reopen()
-    study.whole(0)
-    StudySync(study.study, mlflow_store).send("search-0000")
-    after = runs(mlflow_store, study)["search-0000"]
-    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
-    assert "error" not in after.data.tags
-    assert after.data.metrics["epochs"] == EPOCHS
 
 
 @pytest.mark.parametrize("noted, ended", [(True, False), (False, True)])
