@@ -73,30 +73,6 @@ def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage(
         make_study(kind.__name__).search()
 
 
-KILLED_AS_RAY_STARTS = """
-import os, signal, threading
-from study.search.driver import ray_session
-from study.commands.signals import handle_signals, interrupt
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-try:
-    with handle_signals(interrupt):
-        with ray_session() as start:
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-            start.result()
-            print("Ray runs")
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-@pytest.mark.long
-@pytest.mark.ci
-def test_kill_interrupts_a_study_also_while_ray_starts():
-    command = [sys.executable, "-c", KILLED_AS_RAY_STARTS]
-    assert subprocess.check_output(command, text=True) == "interrupted\n"
-
-
 GARBAGE = """
 import gc, threading, time, ray
 from study.search.driver import ray_session

@@ -92,28 +92,6 @@ def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu(
 AUTO = {"epochs": 1, "batch_size": 8, "precision": "auto"}
 
 
-@pytest.mark.long
-@pytest.mark.ci
-def test_the_precision_is_decided_once_and_stays(make_study: Any):
-    study = make_study("auto", training=AUTO).study
-    assert study.resolve_precision() is study
-    dataset = study.dataset
-    decided = decide_precision(study)
-    precision = decided.config.training.precision
-    assert precision in ("float32", "bfloat16")
-    assert decide_precision(decided) is decided, "what is given is not asked for"
-    assert decided.dataset is dataset, "nothing is read again"
-    assert study.folder.read_json(PRECISION) == precision
-    other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
-    study.folder.write_json(PRECISION, other)
-    again = decide_precision(study)
-    assert again.config.training.precision == other
-    assert again.resolve_precision() is again
-    (study.folder.path / PRECISION).write_text("{")
-    with pytest.raises(StudyError, match="precision"):
-        decide_precision(study)
-
-
 def test_the_precision_of_the_trials_stays_if_its_file_is_lost(
     make_study: Any, monkeypatch: pytest.MonkeyPatch
 ):
