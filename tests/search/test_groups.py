@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from study.config.labels import OPEN
