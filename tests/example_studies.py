@@ -184,7 +184,7 @@ class ExampleStudy(StudyWriter):
         self.add_candidate("linear", -0.01, val_score=0.6, head="linear")
 
     def choose_full(self):
-        """Let validation have chosen full fine-tuning, which cannot be written as a delta."""
+        """Let validation have chosen full fine-tuning, which cannot be saved as a delta."""
         self.add_candidate("full", 0.02, val_score=0.9, method={"method": "full", "lr": 1e-4})
         self.add_candidate("best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
         self.choose_other("full")

@@ -23,12 +23,15 @@ from study.trial.predictions import BALANCED
 
 
 def forest_chart(ablation: Ablation) -> Chart:
-    """Draw the difference of each cell to the base, with its interval."""
+    """Draw the difference of each cell from the base, with its interval."""
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(ablation.cells) if cell.comparison]
 
     def paint(axes: Any) -> None:
-        for name, color, differs in (("significant", ORANGE, True), ("not", GREY, False)):
+        for name, color, differs in (
+            ("significant", ORANGE, True),
+            ("not significant", GREY, False),
+        ):
             rows = {
                 row: (cell.comparison.mean, cell.comparison.deciding)
                 for row, cell in enumerate(cells)
@@ -43,9 +46,9 @@ def forest_chart(ablation: Ablation) -> Chart:
 
     return Chart(
         "ablation-forest",
-        "Difference of each cell to “base”",
-        "Paired differences over common seeds with 95 % intervals, which are not corrected for "
-        "their number; grey cells do not differ significantly after Holm’s correction.",
+        "Difference of each cell from “base”",
+        "Paired differences over common seeds. The 95 % intervals are not corrected for multiple "
+        "comparisons; grey cells don’t differ significantly after Holm’s correction.",
         [paint] if cells else [],
         reason_if_empty="no cell can be compared with the base",
         width=7.0,
@@ -70,8 +73,8 @@ def cell_table(result: StudyResult) -> Table:
     notes = ["± and [ ] are 95 % intervals."]
     notes += interval_scope(result.resampled, [cell.score for cell in cells])
     notes.append(
-        "Δ base are paired differences to the cell “base” in percentage points, p is corrected for "
-        "their number (Holm), s is seconds."
+        "Δ base: paired difference from the cell “base” in percentage points. p: Holm-corrected. "
+        "s: seconds."
     )
     if result.chance is not None:
         notes.append(f"Chance: {percent(result.chance)} % (balanced).")

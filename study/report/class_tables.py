@@ -1,4 +1,4 @@
-"""What images are taken for: tables of classes, confusions and labels to check, and a chart."""
+"""Predictions by class: tables of classes, confusions and labels to check, and a chart."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -34,14 +34,14 @@ def class_accuracy_table(result: StudyResult) -> Table:
         ends = f"{percent(interval.low)} to {percent(interval.high)}" if interval else None
         cells = [row.name, row.part, row.trained, row.tested, percent(row.before)]
         rows.append([*cells, percent(row.after), ends])
-    header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 %"]
+    header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 % interval"]
     tested = f"{format_count(sum(row.tested for row in classes.rows))} test images"
     if any(row.trained is not None for row in classes.rows):
         trained = sum(row.trained or 0 for row in classes.rows)
         tested = f"{format_count(trained)} training images and {tested}"
     note = (
-        f"The {best_name(result)} (“tuned”), with {tested} a seed: means over seeds, the worst "
-        f"classes first, with 95 % intervals over {_source_of_intervals(result)}."
+        f"“Tuned” is the {best_name(result)}, with {tested} per seed. Scores are means over seeds, "
+        f"the worst first, with 95 % intervals over {_source_of_intervals(result)}."
     )
     return _without_single_part(Table("", header, rows, left=2, note=note))
 
@@ -52,8 +52,8 @@ def confusion_table(result: StudyResult) -> Table:
     for pair in result.classes.confused[:MOST_CONFUSIONS]:
         row = [pair.true, pair.predicted, pair.part, pair.count]
         rows.append([*row, percent(pair.before), percent(pair.after)])
-    header = ["images of", "taken for", "part", "answers", "zero-shot %", "tuned %"]
-    note = "Predictions of all seeds, and their share of the images of the class."
+    header = ["true class", "predicted", "part", "predictions", "zero-shot %", "tuned %"]
+    note = "Predictions of all seeds, and their share of the images of the true class."
     return _without_single_part(Table("Most frequent confusions", header, rows, left=3, note=note))
 
 
@@ -84,13 +84,13 @@ def recall_chart(result: StudyResult) -> Chart:
         name_axis(axes, "y", names)
 
     others = len(classes) - len(worst)
-    left_out = f" The other {others} are in the table of classes." if others else ""
+    left_out = f" The table of classes contains the other {others}." if others else ""
     return Chart(
         "recalls",
         "Recall of each class, worst first",
         f"Mean over seeds, with 95 % intervals over {_source_of_intervals(result)}.{left_out}",
         [paint] if worst else [],
-        reason_if_empty="no prediction of single test images was kept",
+        reason_if_empty="predictions for single test images were not kept",
         width=4.0,
         height=0.8 + 0.21 * len(names),
     )
@@ -124,22 +124,21 @@ def label_table(check: LabelCheck) -> Table:
         [image.path, image.given, image.suggested, percent(image.confidence)]
         for image in check.likely_mislabelled[:_MOST_LABELS]
     ]
-    header = ["image", "given", "suggested", "probability of the given, %"]
-    note = f"The least probable labels come first; {LABELS} has all of them."
+    header = ["image", "label", "suggested", "probability of the label, %"]
+    note = f"The least probable labels come first; {LABELS} contains all of them."
     return Table("Likely mislabelled", header, rows, left=3, note=note)
 
 
 def describe_check(check: LabelCheck) -> str:
-    """Return how many labels are likely wrong, and how right the models are that found them."""
+    """Return how many labels are likely wrong, and the accuracy of the models that found them."""
+    images, accuracy = amount(check.images, "training image"), f"{percent(check.accuracy)} %"
     if not check.reliable:
         return (
-            f"Models of the best configuration are right on {percent(check.accuracy)} % of "
-            f"{amount(check.images, 'training image')} that they had not seen: too few to find "
-            "wrong labels."
+            f"Models of the best configuration classify only {accuracy} of {images} correctly that "
+            "they were not trained on: too few to find wrong labels."
         )
-    number = format_count(len(check.likely_mislabelled))
     return (
-        f"{number} of {amount(check.images, 'training image')} are likely mislabelled, by models "
-        "of the best configuration that had not seen them and that are right on "
-        f"{percent(check.accuracy)} % of images."
+        f"{format_count(len(check.likely_mislabelled))} of {images} are likely mislabelled. They "
+        "were found by models of the best configuration that were not trained on them; these "
+        f"models classify {accuracy} of images correctly."
     )

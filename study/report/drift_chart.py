@@ -14,7 +14,7 @@ from study.storage.atomic import write_atomically
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
-    """Draw the relative change of each tensor against its layer, a panel an encoder."""
+    """Draw the relative change of each tensor against its layer, one panel per encoder."""
     drawn = [drift for drift in drifts if 0 < drift.relative < math.inf]
     sites = sorted({drift.site for drift in drawn})
     looks = dict(zip(sites, cycle(product(MARKERS, PALETTE)), strict=False))
@@ -40,9 +40,9 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     return Chart(
         "drift",
         "Drift",
-        "Norm of the change of tuned tensors as a share of their norm before; biases that were "
-        "almost zero move by many times that. Tensors that were zero or did not move are left out. "
-        "LayerNorms before the first and after the last layer stand at “pre” and “post”.",
+        "Norm of the change of each tuned tensor, divided by its norm before tuning; large for "
+        "biases that were almost zero. Tensors that were zero or did not change are omitted. “pre” "
+        "and “post” are LayerNorms before the first and after the last layer.",
         painters,
         reason_if_empty="no tuned tensor",
         height=4.4,
@@ -56,10 +56,10 @@ def _layer_name(drift: TensorDrift) -> str:
 
 
 def describe_drift(drift: StudyDrift) -> str:
-    """Return the drift of the features, a line each; the chart shows that of the tensors."""
+    """Return the drift of the features, one line each; the chart shows that of the tensors."""
     compared = {
-        "Features of the class names, before and after": drift.text,
-        "Features of the images, before and after": drift.images,
+        "Features of the class names before and after tuning": drift.text,
+        "Features of the images before and after tuning": drift.images,
     }
     return "\n".join(
         f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f}."
@@ -69,7 +69,7 @@ def describe_drift(drift: StudyDrift) -> str:
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
-    """Write `drift.csv`, a row a tensor, and the chart into a study's folder; return the paths."""
+    """Write `drift.csv`, one row per tensor, and the chart into a study's folder."""
     path = folder / "drift.csv"
     records = [vars(one) | {"relative": one.relative} for one in drift.tensors]
     write_atomically(path, records_csv(records))

@@ -96,7 +96,7 @@ def target_table(result: StudyResult) -> Table:
 
 
 def budget_table(result: StudyResult) -> Table:
-    """Return what each group of the search, and each further stage, spent."""
+    """Return the trials and the time of each group of the search, and of each further stage."""
     search = result.stage("search")
     spent: dict[str, list[TrialResult]] = {}
     for group in sorted({trial.group for trial in search}):
@@ -111,10 +111,10 @@ def budget_table(result: StudyResult) -> Table:
             seconds = sum(trial.seconds or 0.0 for trial in trials)
             rows.append([name, len(trials), *states, epochs, duration(seconds)])
     return Table(
-        "What the study spent",
+        "Trials and time",
         ["part", "trials", *TRIAL_STATES, "epochs", "time"],
         rows,
-        note="Stopped: ended early by successive halving. The time is the sum over trials.",
+        note="ASHA (successive halving) stopped trials early. Time is summed over trials.",
     )
 
 
@@ -122,7 +122,7 @@ def footnote(result: StudyResult) -> str:
     """Return the sentences below the main table: how to read it, and what it does not show."""
     notes = []
     if result.best:
-        notes.append("★ chosen by validation.")
+        notes.append("★ marks the best by validation.")
     notes.append("± and [ ] are 95 % intervals.")
     notes += interval_scope(result.resampled, [row.test for row in result.rows])
     planned = [
@@ -130,18 +130,18 @@ def footnote(result: StudyResult) -> str:
         for label, comparison in result.comparisons.items()
         if comparison.holm_p is not None
     ]
-    notes.append("Δ are paired differences in percentage points.")
+    notes.append("Δ is a paired difference in percentage points.")
     if planned:
         notes.append(
-            f"Tested as planned: the best configuration against {' and '.join(planned)} (p after "
-            "Holm); all other differences are descriptive."
+            f"Planned comparisons, with Holm-corrected p: the best configuration with "
+            f"{' and '.join(planned)}. All other differences are descriptive."
         )
     notes.append("Not significant does not mean equal.")
     if result.score_names.balanced:
-        notes.append("Balanced: the score with the mean recall of classes in place of accuracy.")
+        notes.append("Balanced: the score with mean class recall instead of accuracy.")
     if result.untested:
         names = ", ".join(map(candidate_name, result.untested))
-        notes.append(f"Without a test score yet: {names}.")
+        notes.append(f"No test score yet: {names}.")
     return " ".join(notes)
 
 
@@ -157,7 +157,7 @@ def render_screen(result: StudyResult) -> Group:
     table = replace(main, rows=rows, note="", lines=False).with_columns(columns)
     blocks: list[Table | Text] = [table] if rows else []
     if len(kept) < len(main.rows):
-        blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'candidate')} more: --all"))
+        blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'more candidate')}: --all"))
     best = result.best_by_validation
     if best and result.has_search:
         sentences = [*comparison_sentences(result), *qualifications(result, best)]
@@ -165,7 +165,7 @@ def render_screen(result: StudyResult) -> Group:
         sentences = verdict(result)
     blocks += [Text(""), *map(Text, sentences)]
     if rows:
-        blocks.append(Text("± and [ ] are 95 % intervals; Δ in points. More: --all", style="dim"))
+        blocks.append(Text("± and [ ]: 95 % intervals; Δ: points. More with --all", style="dim"))
     return Group(*blocks)
 
 
@@ -188,8 +188,8 @@ def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
         for dataset, own in rows.items()
     ]
     note = (
-        "Finished trials by validation score; test is the mean over the seeds in brackets. Only "
-        "rows of the same split are comparable. --json has the learning rates."
+        "Finished trials by validation score, with the mean test score (number of seeds). Only "
+        "rows with the same split are comparable. --json also shows learning rates."
     )
     return Group(*tables, Text(note, style="dim"))
 
@@ -209,7 +209,7 @@ def describe_study(result: StudyResult) -> str:
         blocks.append(f"`{result.registration.loading_line}`")
         blocks.append(markdown_text(registration_sentence(result.registration)))
     blocks += [*rest, *(table.markdown() for table in _all_tables(result))]
-    blocks.append("`report.html` among this run’s artifacts has the whole report.")
+    blocks.append("The full report is `report.html` in this run’s artifacts.")
     return _widen_columns("\n\n".join(blocks))
 
 

@@ -1,7 +1,7 @@
-"""The model card of an exported model: what it is, how it was chosen, and how it is used.
+"""The model card of an exported model: what it is, how it was selected, and how to use it.
 
 It is Markdown with the front matter of the Hugging Face hub. Without the study of a model, the card
-has no dataset and no score. It has no licence, since that of the backbone is not known.
+has no dataset and no score. It has no licence, because that of the backbone is unknown.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from study.backbones.description import EMBEDDED
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.methods import method_of_delta
 from study.method.delta import load_delta, without_head
-from study.report.formatting import format_count, format_mean, percent
+from study.report.formatting import format_count, format_mean, format_rate, percent
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import configuration_rows, settings_in_words
@@ -60,9 +60,9 @@ class Card:
     scores: bool = False
     """Whether the model was tested."""
     data: Sequence[tuple[str, str]] = ()
-    """What was asked in the study: pairs of a name and a text."""
+    """The settings of the study: pairs of a name and a text."""
     origin: str = ""
-    """The study and the trial; empty if they are not known."""
+    """The study and the trial; empty if they are unknown."""
     figures: Sequence[str] = ()
     """The scores and what the study found, in paragraphs."""
 
@@ -76,7 +76,7 @@ def model_card(
         saved: the model.
         exported: the format that it was written in.
         guide: what the format says of its files.
-        provenance: the study that the model is from; None if it is not known.
+        provenance: the study that the model is from; None if it is unknown.
     """
     model = markdown_text(saved.name) if saved.origin else "the tuned parameters of a trial"
     card = Card(
@@ -118,22 +118,21 @@ def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
         backbone = "the small CLIP that comes with clipfit-study"
     if info.revision:
         backbone += f", revision `{info.revision}`"
-    kept = "all of the tuned change is kept"
+    alpha = "1, which is the tuned model"
     if not saved.origin:
-        kept = "which share of the tuned change is kept is not known here; it is applied already"
+        alpha = "unknown; the saved parameters are already interpolated"
     elif settings.alpha != 1:
-        share = percent(settings.alpha, 0)
-        kept = f"{share} % of the tuned change is kept, which is applied already"
+        alpha = f"{format_rate(settings.alpha)}; the saved parameters are already interpolated"
     head = "the text features of the prompts"
     if settings.head == "linear":
-        head = "a linear layer on the image features, which begins at the text features"
+        head = "a linear layer on the image features"
     names = ", ".join(map(markdown_text, info.class_names[:MOST_NAMES]))
     if len(info.class_names) > MOST_NAMES:
         names += f" and {len(info.class_names) - MOST_NAMES} more, see `classes.json`"
     return [
         ("Backbone", f"{backbone} (fingerprint `{info.fingerprint}`)"),
-        ("Tuned", f"`{method or settings.subset}`, {number} parameters of it"),
-        ("Interpolation coefficient α", kept),
+        ("Tuned", f"`{method or settings.subset}` ({number} parameters)"),
+        ("Interpolation coefficient α", alpha),
         ("Head", head),
         ("Prompts", ", ".join(f"“{markdown_text(one)}”" for one in info.templates)),
         ("Classes", f"{len(info.class_names)}: {names}"),
@@ -145,58 +144,53 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
     result, trial, entry = provenance.result, provenance.trial, provenance.entry
     if not entry:
         score = percent(trial.val_score)
-        return [
-            "This trial was not tested: no test image was read for it. On validation it scores "
-            f"{score} %."
-        ]
+        return [f"This trial was not tested. Its validation score is {score} %."]
     figures = [replace(main_table(result), title="").markdown()]
     if alone := result.score_alone(trial):
         figures.append(
-            f"This model alone, with seed {trial.seed}: {format_mean(alone, ' %')} over test "
-            "images alone."
+            f"This model alone, with seed {trial.seed}: {format_mean(alone, ' %')} (interval over "
+            "test images alone)."
         )
     if saved.instead_of:
         best = markdown_text(settings_in_words(saved.instead_of))
         figures.append(
-            f"The best configuration of the study, {best}, cannot be written as a delta. This is "
-            "the best that can. What the study found of the best:"
+            f"The best configuration of the study, {best}, cannot be saved as a delta. This is the "
+            "best that can. The results of the best configuration:"
         )
     elif not entry.is_best_by_validation:
         figures.append(
-            f"Validation did not choose this configuration, “{markdown_text(entry_name(entry))}”. "
-            "What the study found of its best configuration:"
+            f"Validation did not select this configuration, “{markdown_text(entry_name(entry))}”. "
+            "The results of the best configuration:"
         )
     return [*figures, markdown_text(" ".join(verdict(result)))]
 
 
 def _limits(provenance: Provenance | None) -> list[str]:
-    """Return what a model cannot do, and what its figures do not hold for."""
+    """Return what a model cannot do, and what its scores do not cover."""
     limits = [
-        "It answers every image with one of its classes, also images of none of them, and its "
+        "It assigns one of its classes to every image, even to an image of none of them. Its "
         "probabilities are not calibrated."
     ]
     entry = provenance.entry if provenance else None
     if provenance and entry:
         limits.append(
-            "Its figures are of test images of the dataset that it was trained on. On "
-            "images from elsewhere it may be much less accurate."
+            "Its scores are from test images of the dataset that it was trained on. On other "
+            "images, it may be much less accurate."
         )
         if provenance.trial.stage == "final":
             limits.append(
-                "The means are over models of several seeds that were trained on the shots alone; "
-                "this one was trained once more, on more images."
+                "Mean scores are over models that were trained on the shots with several seeds; "
+                "this model was trained once more, on more images."
             )
         elif entry.test.n > 1:
             seed = provenance.trial.seed
-            limits.append(
-                f"The means are over models of several seeds; this is that of seed {seed}."
-            )
+            limits.append(f"Mean scores are over several seeds; this model has seed {seed}.")
         missing = [label for label in (TUNED, ZERO_SHOT) if not provenance.result.find_row(label)]
         if missing:
             names = " and ".join(map(candidate_name, missing))
             limits.append(f"It was not compared with {names}.")
     limits.append(
-        "It has the limits of its backbone, such as what that has learned of people from the "
-        "internet. The licence of the backbone applies to its weights, and is not known here."
+        "It has the limits of its backbone, such as social biases learned from the internet. The "
+        "licence of the backbone applies to these weights; this card does not know it."
     )
     return limits

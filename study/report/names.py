@@ -23,7 +23,7 @@ _NAMES = {
     TUNED: "tuned CLIPFit",
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
-    WITH_DELTA: "best that can be written as a delta",
+    WITH_DELTA: "best that can be saved as a delta",
 }
 _NAMES |= {name: method.title for name, method in METHODS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}

@@ -66,7 +66,7 @@ class Page:
     gallery: Gallery | None
     """The most confident mistakes; None for an ablation, which has no best configuration."""
     map: Sequence[Block]
-    """What of CLIP is tuned."""
+    """The chart of what is tuned in CLIP."""
     sections: Sequence[Section]
     style: str
 
@@ -137,9 +137,9 @@ def _make_page(result: StudyResult, charts: Mapping[str, Chart], datasets: Datas
 
 def _sections(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Section]:
     """Yield the folded sections; those without blocks are left out."""
-    sure = [*_table(main_table(result), "Scores"), *_charts(charts, "agreement")]
-    yield Section("how-sure", "How sure", sure)
-    yield Section("use", "What to use", [*_use(result)])
+    scores = [*_table(main_table(result), "Scores"), *_charts(charts, "agreement")]
+    yield Section("scores", "All scores", scores)
+    yield Section("use", "Use the model", [*_use(result)])
     yield Section("settings", "Which settings mattered", [*_settings(result, charts)])
     classes = [*_table(class_accuracy_table(result), "Classes"), *_table(confusion_table(result))]
     yield Section("classes", "Class by class", classes)
@@ -150,9 +150,9 @@ def _sections(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Sect
     yield Section("configurations", "All configurations", configurations)
     text = result.folder.config_path.read_text(encoding="utf-8")
     rows = [*configuration_rows(result), *sorted(result.identity.items())]
-    asked = [Block("pairs", rows), Block("code", text, "The whole configuration")]
-    yield Section("asked", "What was asked", asked)
-    yield Section("time", "How long it took", _table(budget_table(result)))
+    settings = [Block("pairs", rows), Block("code", text, "Configuration file")]
+    yield Section("study", "Study settings", settings)
+    yield Section("time", "Time", _table(budget_table(result)))
 
 
 def _use(result: StudyResult) -> Iterator[Block]:
@@ -161,12 +161,12 @@ def _use(result: StudyResult) -> Iterator[Block]:
     if result.ablation:
         return
     if not final:
-        yield Block("text", "Nothing: there is no best configuration.")
+        yield Block("text", "This study has no best configuration, so it has no final model.")
         return
     if result.registration:
         yield Block("text", registration_sentence(result.registration))
         code = f"import mlflow\n\n{result.registration.loading_line}"
-        yield Block("code", code, "From the registry of MLFLOW_TRACKING_URI")
+        yield Block("code", code, "From the MLflow registry at MLFLOW_TRACKING_URI")
     # The first seed, not the best on test: that would be selecting on test.
     trials = sorted(result.test_trials(final.row.label), key=lambda trial: trial.seed)
     for trial in [final.trial] if final.trial else trials:
@@ -175,9 +175,9 @@ def _use(result: StudyResult) -> Iterator[Block]:
             lines = ["import study\n", f'model = study.load_model("{delta}")']
             lines.append('print(model.class_names, model.predict(["image.png"]))')
             whose = "final model" if final.trial else f"model of test seed {trial.seed}"
-            yield Block("code", "\n".join(lines), f"The {whose}, in this study’s folder")
+            yield Block("code", "\n".join(lines), f"The {whose} (run this in the study’s folder)")
             return
-    yield Block("text", "No tuned parameters were kept in this study’s folder.")
+    yield Block("text", "This study’s folder contains no tuned parameters.")
 
 
 def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
@@ -187,8 +187,8 @@ def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Bloc
     if not result.ablation and result.has_search and result.protocol.ablates:
         yield Block(
             "text",
-            "An ablation measures what each site is worth, which a search cannot: "
-            "clipfit-study run ablation, with the data section of this study.",
+            "To measure the effect of each site, run an ablation with this study’s data section: "
+            "clipfit-study run ablation",
         )
 
 

@@ -1,7 +1,7 @@
-"""Pictures in the report: test images that were mistaken.
+"""Pictures in the report: misclassified test images.
 
-Images are decoded as for training, made small and encoded anew, so that nothing but pixels of a
-file gets into the report. Test images are shown after everything is chosen, and select nothing.
+Images are decoded as for training, reduced and encoded anew, so that only the pixels of a file get
+into the report. Test images are shown after the selection, and select nothing.
 """
 
 import base64
@@ -33,14 +33,14 @@ Datasets = Mapping[str, Dataset]
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, and what models take it for."""
+    """An image with its predicted and true class."""
 
     address: str | None
     """The picture as a ``data:`` URI; None where the image is gone."""
     path: str
     """The image's path in its dataset."""
     caption: Sequence[str]
-    """What models take it for, in lines."""
+    """The predicted and the true class, in lines."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,9 @@ class Gallery:
 
 
 def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
-    """Return the mistakes of what validation chose, with the first seed that kept predictions.
+    """Return the mistakes of what validation selected, with the first seed that kept predictions.
 
-    The first seed is the one whose model the report tells how to load; the best on test would be
-    selected on test.
+    The report shows how to load the model of this seed; the best on test would be selected on test.
 
     Args:
         result: the result of the study.
@@ -70,7 +69,7 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
     best = result.best_by_validation
     trials = result.tested_trials(best.label) if best else []
     if not any(trial.confusion for trial in trials):
-        return Gallery((), "No predictions of single images were kept.")
+        return Gallery((), "Predictions for single images were not kept.")
     trial = first_seed(trials)
     predictions = read_predictions(result.folder, trial.trial_id, trial.settings.head)
     mistakes = [one for one in predictions if one.predicted != one.label]
@@ -87,13 +86,16 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
         if dataset is not None and (one.path, one.label) in known:
             with suppress(StudyError):
                 address = encode_picture(dataset.source.open_image(one.path))
-        caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
+        caption = [
+            f"predicted: {one.predicted}, {percent(one.probability)} %",
+            f"true: {one.label}",
+        ]
         pictures.append(Picture(address, one.path, caption))
     text = f"With seed {trial.seed}, every test image is classified correctly."
     if pictures:
         text = (
-            f"Test images, as seed {trial.seed} of the best configuration takes them. Whoever "
-            "changes settings after looking at them chooses on test."
+            f"Test images that the best configuration misclassifies with seed {trial.seed}. If you "
+            "change settings after looking at them, you select on test images."
         )
     return Gallery(pictures, text)
 
@@ -104,7 +106,7 @@ def _find_images(
     """Return a dataset with the path and class of each of its test images; None if it is gone."""
     dataset = datasets.get(name)
     if dataset is None:
-        if name.startswith(PREFIX):  # which a report must not begin to download
+        if name.startswith(PREFIX):  # a report must not start a download
             return None
         try:
             is_trained = name == study.config.data.dataset

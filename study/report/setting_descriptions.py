@@ -1,4 +1,4 @@
-"""What was asked in a study, and what a trial tunes and how fast, in words and table columns."""
+"""The settings of a study, and what a trial tunes and how fast, in words and table columns."""
 
 from study.config.schema import DataConfig, StudyConfig
 from study.config.trial_settings import TrialSettings
@@ -9,18 +9,18 @@ from study.report.terminal import amount
 from study.results.study_result import StudyResult
 
 SETTING_NOTE = (
-    "Head: “text” classifies by CLIP’s text features of the class names, “linear” by a trained "
-    "layer. α: the interpolation coefficient, 1 keeps all of the tuned change. lr: learning rate. "
-    "λ: the weight of the distillation. [a:b]: layers a to b − 1, counted from 0."
+    "Head: “text” classifies by the text features of the class names, “linear” by a trained linear "
+    "layer. α: interpolation between the original model (0) and the tuned one (1). lr: learning "
+    "rate. λ: weight of the distillation loss. [a:b]: layers a to b − 1, counted from 0."
 )
 """The note that explains the columns of `setting_cells`."""
 SHOWN_OVERLAP = 0.2
-"""The smallest share of training images that is stated, of those that two seeds have in common."""
+"""The smallest share of common training images of two seeds that is stated."""
 
 
 def shots_in_words(data: DataConfig) -> str:
     """Return how many images of each class a study draws to learn from."""
-    return "all images of each class" if data.shots == ALL else f"{data.shots} images a class"
+    return "all images of each class" if data.shots == ALL else f"{data.shots} images per class"
 
 
 def unequal_in_words(config: StudyConfig, *, unequal: bool) -> str:
@@ -34,15 +34,14 @@ def unequal_in_words(config: StudyConfig, *, unequal: bool) -> str:
     match config.training.balance:
         case "auto" if unequal:
             measures.append(
-                "training adjusts the logits where one class has more than twice the images of "
-                "another"
+                "training adjusts logits if one class has more than twice the images of another"
             )
         case "logit_adjusted":
-            measures.append("training adjusts the logits to the sizes of the classes")
+            measures.append("training adjusts logits to class sizes")
         case "weights":
-            measures.append("training weighs images by the sizes of their classes")
+            measures.append("training weights images by class size")
     if config.search.metric == "balanced_accuracy":
-        measures.append("scores count every class alike")
+        measures.append("scores weight all classes equally")
     return ", and ".join(measures)
 
 
@@ -75,7 +74,7 @@ def settings_in_words(settings: TrialSettings) -> str:
     """Return what is tuned, with the head and α if they are not CLIPFit's own."""
     has_linear_head = settings.head == "linear"
     if settings.subset == "none" and not settings.method:
-        return "a linear head on CLIP as it is" if has_linear_head else "CLIP as it is"
+        return "a linear head on untuned CLIP" if has_linear_head else "untuned CLIP"
     words = tuned_in_words(settings)
     if has_linear_head:
         words += ", linear head"
@@ -85,7 +84,7 @@ def settings_in_words(settings: TrialSettings) -> str:
 
 
 def configuration_rows(result: StudyResult) -> list[tuple[str, str]]:
-    """Return what was asked in a study: pairs of a name and a text."""
+    """Return the settings of a study: pairs of a name and a text."""
     config, protocol = result.config, result.protocol
     data, searches = config.data, protocol.searches(config)
     rows = {"Dataset": ", ".join([data.dataset, *data.targets]), "Protocol": protocol.sentence}
@@ -106,7 +105,7 @@ def configuration_rows(result: StudyResult) -> list[tuple[str, str]]:
         rows["Test"] = amount(len(config.test.seeds), "seed")
         overlap = result.training_overlap
         if overlap is not None and overlap >= SHOWN_OVERLAP:
-            share = f"two share {percent(overlap, 0)} % of their training images on average"
+            share = f"on average, two share {percent(overlap, 0)} % of their training images"
             rows["Test"] += f"; {share}"
     return [*rows.items()]
 

@@ -1,6 +1,6 @@
 """The charts of a study; scores are drawn in percent.
 
-Those of the scores and of what is tuned stand on the first screen of the report.
+The first screen of the report has the charts of the scores and of what is tuned.
 """
 
 from collections import defaultdict
@@ -43,16 +43,15 @@ from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 
 _OPENING_WIDTH = 4.0
-"""The width in inches of a chart on the first screen: a phone shows one beside no other, and a page
-three."""
+"""The width in inches of a chart on the first screen: a phone shows one per row, a page three."""
 _COMPARED = {ZERO_SHOT, LINEAR, TUNED}
-"""The candidates that the best configuration is drawn beside."""
+"""The candidates that are drawn with the best configuration."""
 _STATES = {
     "tuned": ({True}, BLUE, 0.95),
-    "tuned in part": ({True, False}, BLUE, 0.45),
-    "as in CLIP": ({False}, GREY, 0.35),
+    "partly tuned": ({True, False}, BLUE, 0.45),
+    "frozen": ({False}, GREY, 0.35),
 }
-"""Of each state of a square: whether its tensors are tuned, its colour and opacity."""
+"""For each state of a square: whether its tensors are tuned, its colour and opacity."""
 VALIDATION = "validation score, %"
 _GROUP_COLORS = {OPEN: BLUE, TUNED: ORANGE, BASELINE: GREY}
 _GROUP_COLORS |= {"full": PINK, "lora": OLIVE, "projection": BROWN}
@@ -79,7 +78,7 @@ def make_charts(result: StudyResult) -> list[Chart]:
 
 
 def scores_chart(result: StudyResult) -> Chart:
-    """Draw the test scores of the best configuration, what it is beside, and the final model.
+    """Draw the test scores of the best configuration, its rivals, and the final model.
 
     In a study without a search all candidates are drawn.
     """
@@ -96,11 +95,11 @@ def scores_chart(result: StudyResult) -> Chart:
         axes.set_xlabel(f"test {result.protocol.metric}, %")
         name_axis(axes, "y", names)
 
-    chance = "" if result.chance is None else " Dotted: chance."
+    chance = "" if result.chance is None else " Dotted line: chance."
     return Chart(
         "scores",
-        "Scores on test",
-        f"With 95 % intervals; that of a single training is over test images alone.{chance}",
+        "Test scores",
+        f"With 95 % intervals; for a single training, over test images alone.{chance}",
         [paint] if shown else [],
         reason_if_empty="nothing has a test score yet",
         width=_OPENING_WIDTH,
@@ -131,7 +130,7 @@ def tuned_chart(result: StudyResult) -> Chart:
         try:
             depths = result.study.architecture.depths
         except BackboneError as error:
-            reason = f"the layers of the backbone are not known: {error}"
+            reason = f"the layers of the backbone are unknown: {error}"
         else:
             layers = max(depths.text, depths.vision)
             # The first row is to be at the top.
@@ -155,7 +154,7 @@ def tuned_chart(result: StudyResult) -> Chart:
     return Chart(
         "tuned",
         f"What the {best_name(result)} tunes",
-        "Rows are sites; columns are layers, counted from 0, and what is before (in) and after.",
+        "Rows are sites. Columns are layers from 0; “in” and “out” are before and after them.",
         [paint] if squares else [],
         reason_if_empty=reason,
         width=_OPENING_WIDTH,
@@ -199,8 +198,7 @@ def rates_chart(trials: Sequence[TrialResult]) -> Chart:
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
-        "Search trials by the learning rates of their biases and LayerNorms and by λ; a stopped "
-        "trial has the score at which it was stopped.",
+        "Validation scores of search trials. A stopped trial has the score when it was stopped.",
         painters,
         reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
@@ -219,13 +217,13 @@ def importance_chart(result: StudyResult) -> Chart:
         name_axis(axes, "y", names)
 
     caption = (
-        f"Relative weights that sum to 100 %, even for noise, by fANOVA over {found.trials} "
-        "finished trials of the open search. A site, such as vision.ln1, stands for whether a "
-        "trial tunes it; “from” and “to” are the ends of its window of layers."
+        f"Relative weights by fANOVA over {found.trials} finished trials of the open search. They "
+        "sum to 100 %, even for noise. A site, such as vision.ln1, stands for whether a trial "
+        "tunes it; “from” and “to” are the first and the last tuned layer."
     )
     reason = found.reason_if_empty
     if stopped:
-        caption += f" Without the {amount(stopped, 'trial')} stopped early."
+        caption += f" Not included: {amount(stopped, 'trial')} stopped early."
         reason += f"; {amount(stopped, 'trial')} stopped early"
     return Chart(
         "importance-search",
@@ -245,14 +243,14 @@ def pareto_chart(trials: Sequence[TrialResult]) -> Chart:
     def paint(axes: Any) -> None:
         _draw_trials(axes, scored)
         front = pareto_front((size, score) for size, score, _ in scored)
-        axes.step([*front], [*front.values()], where="post", color=GREY, label="front")
+        axes.step([*front], [*front.values()], where="post", color=GREY, label="Pareto front")
         log_scale(axes)
         axes.set(xlabel="trainable parameters", ylabel=VALIDATION)
 
     return Chart(
         "pareto",
         "Score against trainable parameters",
-        "Finished search trials, with the best validation score for their size.",
+        "Finished search trials. On the Pareto front, no smaller trial scores as high.",
         [paint] if scored else [],
         reason_if_empty="no trial has finished yet",
         width=7.0,
@@ -276,8 +274,8 @@ def agreement_chart(result: StudyResult) -> Chart:
     return Chart(
         "agreement",
         "Validation against test",
-        "Each candidate’s validation score, and its test score with its 95 % interval. ★: best "
-        "configuration.",
+        "Each candidate’s validation score, and its test score with a 95 % interval. ★ marks the "
+        "best configuration.",
         [paint] if scored else [],
         reason_if_empty="no candidate has a test score yet",
         width=7.0,

@@ -38,9 +38,9 @@ def findings(result: StudyResult) -> list[tuple[str, str]]:
         found.append(("others %", others))
     if not result.best:
         settings = _short(settings_in_words(best.settings))
-        return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]
+        return [*found, ("selected", f"{settings}; it doesn’t beat chance")]
     if best.against_chance and not best.against_chance.is_proven:
-        found.append(("chance", "not shown to beat chance"))
+        found.append(("chance", "not significantly better than chance"))
     settings = _short(settings_in_words(best.settings))
     found.append(("best", f"{settings} ({format_count(best.trainable)} parameters)"))
     for label, comparison in result.comparisons.items():
@@ -48,7 +48,8 @@ def findings(result: StudyResult) -> list[tuple[str, str]]:
         found.append(("against", text))
     final = result.final
     if final and final.row is not best:
-        found.append(("final", f"{_short(settings_in_words(final.row.settings))}, as a delta"))
+        settings = _short(settings_in_words(final.row.settings))
+        found.append(("final", f"{settings} (saved as a delta)"))
     if final and final.trial:
         found.append(("final", final_training(final)))
     return found

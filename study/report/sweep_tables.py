@@ -1,4 +1,4 @@
-"""A sweep's results as the tables of a paper, with published averages beside ours."""
+"""A sweep's results as the tables of a paper, with published averages."""
 
 import os
 from collections import defaultdict
@@ -36,7 +36,7 @@ def sweep_tables(sweep: Sequence[SweepRow]) -> list[Table]:
 
 
 def sweep_summary(sweep: Sequence[SweepRow]) -> Table:
-    """Return the averages of the best configurations and what they are beside, for a run's end."""
+    """Return the averages of the best configurations and their rivals, for the end of a run."""
     rows = []
     for experiment, own in groupby(sweep, attrgetter("experiment")):
         for name, entries in _by_series([*own]).items():
@@ -71,7 +71,7 @@ def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
         datasets = len({one.dataset for one in sweep})
         if datasets < PUBLISHED_DATASETS:
-            note += f" These are over {datasets} of them, so the averages are not comparable."
+            note += f" Ours are over only {datasets} of them, so they are not comparable."
     return Table(f"{experiment}: averages", header, rows, note=note)
 
 
@@ -104,7 +104,7 @@ def _dataset_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
         f"{experiment}: test %",
         ["dataset", *series],
         [[name, *scores] for name, scores in rows.items()],
-        note="± and [ ] are 95 % intervals over seeds and test images together.",
+        note="± and [ ] are 95 % intervals over seeds and test images.",
     )
 
 
@@ -151,6 +151,5 @@ def refuse_other_tables(folder: Path) -> None:
     for path in (csv, csv.with_suffix(".md")):
         if os.path.lexists(path):
             raise StorageError(
-                f"{path} is not a table of a sweep, and would be replaced; move it, or "
-                "choose another folder"
+                f"{path} exists but was not written by a sweep; move it, or use another folder"
             )

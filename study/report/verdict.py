@@ -35,9 +35,9 @@ def metric_name(result: StudyResult) -> str:
 
 
 def best_name(result: StudyResult) -> str:
-    """Return the name of what validation chose, which is best only if it beats chance."""
+    """Return the name of what validation selected, which is best only if it beats chance."""
     return (
-        "chosen configuration"
+        "selected configuration"
         if result.best_by_validation and not result.best
         else "best configuration"
     )
@@ -59,8 +59,10 @@ def headline(result: StudyResult) -> tuple[str, str] | None:
     if best.test.low is not None:
         ends = f"{percent(best.test.low)} to {percent(best.test.high)}"
         interval = f"95 % interval {ends}, {interval}"
-    rest = f"{metric_name(result)} on test for the {best_name(result)} ({interval})"
-    return f"{percent(best.test.mean)} %", "; ".join([rest, *reference_scores(result)]) + "."
+    rest = f"{metric_name(result)} of the {best_name(result)} on test images ({interval})."
+    if others := ", ".join(reference_scores(result)):
+        rest += f" For comparison: {others}."
+    return f"{percent(best.test.mean)} %", rest
 
 
 def reference_scores(result: StudyResult, unit: str = " %") -> list[str]:
@@ -76,18 +78,18 @@ def reference_scores(result: StudyResult, unit: str = " %") -> list[str]:
 
 
 def selection_sentence(result: StudyResult, best: Row) -> str:
-    """Return what the configuration that validation chose tunes, and when it was chosen."""
-    when = "before any test image was read"
+    """Return what the configuration that validation selected tunes, and when it was selected."""
+    when = " before any test image was read."
     if result.earlier_candidates:
-        when = "in a search that was extended after an earlier selection had been tested"
-    tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
-    return f"Validation selected {tuned}, {when}."
+        when = ". The search was extended after an earlier selection had been tested."
+    tuned = f"{settings_in_words(best.settings)} ({format_count(best.trainable)} parameters)"
+    return f"Validation selected {tuned}{when}"
 
 
 def verdict(result: StudyResult) -> list[str]:
     """Return what a study found: its score, its best configuration, comparisons, and more.
 
-    Of an ablation that is which cells differ from the base.
+    For an ablation, return which cells differ from the base.
     """
     if result.ablation:
         return [ablation_verdict(result.ablation)]
@@ -102,7 +104,7 @@ def verdict(result: StudyResult) -> list[str]:
     if result.has_search or not result.rows:
         return ["The best configuration has no test score yet."]
     scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
-    return [f"Nothing was searched. Test {metric_name(result)}: {', '.join(scores)}."]
+    return [f"No search was run. Test {metric_name(result)}: {', '.join(scores)}."]
 
 
 def comparison_sentences(result: StudyResult) -> list[str]:
@@ -113,7 +115,7 @@ def comparison_sentences(result: StudyResult) -> list[str]:
     ]
     for label in result.rivals:
         if result.best and not result.find_row(label):
-            sentences.append(f"{candidate_name(label)} has no test score to compare with.")
+            sentences.append(f"{candidate_name(label)} has no test score, so it isn’t compared.")
     return sentences
 
 
@@ -137,23 +139,23 @@ def describe_significance(difference: MeanInterval) -> str:
 
 
 def qualifications(result: StudyResult, best: Row) -> list[str]:
-    """Return what a reader must know beside the score of what validation chose."""
+    """Return what a reader must know about the score of what validation selected."""
     sentences = []
     balanced = format_mean(best.means.get(BALANCED), " %")
-    versus = f"{balanced} against {percent(result.chance)} %, balanced"
+    versus = f"balanced score {balanced}, chance {percent(result.chance)} %"
     if not result.best:
         sentences.append(f"It doesn’t beat chance ({versus}), so there is no best configuration.")
     elif best.against_chance and not best.against_chance.is_proven:
-        sentences.append(f"It is not shown to beat chance ({versus}).")
+        sentences.append(f"It is not significantly better than chance ({versus}).")
     top = result.rows[0]
     if top.above_chance and top.test.mean > best.test.mean:
         sentences.append(
-            f"“{entry_name(top)}” has the highest test mean ({format_mean(top.test, ' %')}); "
-            "selecting it now would be selecting by test images."
+            f"“{entry_name(top)}” has the highest test score ({format_mean(top.test, ' %')}), but "
+            "selecting it now would mean selecting on test images."
         )
     if result.comparisons:
         sentences.append(
-            "Repeating the search could select other settings; the intervals don’t include that."
+            "Another search could select other settings; the intervals don’t account for that."
         )
     sentences += final_model_sentences(result)
     return sentences
@@ -171,7 +173,7 @@ def final_model_sentences(result: StudyResult) -> list[str]:
     sentences = []
     if final.row is not best:
         sentences.append(
-            "The best configuration cannot be written as a delta; the final model is the best that "
+            "The best configuration cannot be saved as a delta. The final model is the best that "
             f"can: {settings_in_words(final.row.settings)}, {format_mean(final.row.test, ' %')}."
         )
     if final.trial:
@@ -184,8 +186,8 @@ def final_training(final: FinalModel) -> str:
     images = "more" if final.images is None else format_count(final.images)
     trained = f"trained on {images} images"
     if not final.test:
-        return f"{trained}; not tested, since it has seen the test images"
-    return f"{trained}: {format_mean(final.test, ' %')} over test images alone"
+        return f"{trained}, which include the test images, so it was not tested"
+    return f"{trained}: {format_mean(final.test, ' %')} (interval over test images alone)"
 
 
 def registration_sentence(registered: Registration) -> str:
@@ -208,18 +210,18 @@ def interval_scope(resampled: ResampledTests, scores: Sequence[MeanInterval]) ->
         return []
     if all(score.n == 1 for score in scores):
         if any(score.low is None for score in scores):
-            return ["With one seed, nothing is known about other training images."]
-        return ["Nothing is trained, so intervals are over other test images alone."]
+            return ["With one seed, the variation over training images is unknown."]
+        return ["Nothing is trained, so the intervals cover only other test images."]
     if overlap is not None and overlap >= 1:
         sentences.append(
-            "All seeds trained on the same images, so intervals are over other test images alone, "
+            "All seeds trained on the same images, so the intervals cover only other test images, "
             "and no difference is tested."
         )
     else:
         images = ", training orders and test images" if resampled.scores else " and training orders"
         sentences.append(
-            "They cover the expected score over other draws from the labelled images at hand"
-            f"{images}; a single new training falls outside more often."
+            f"They cover the mean score over other draws from the same labelled images{images}; a "
+            "single new training falls outside more often."
         )
         if overlap is not None and overlap >= SHOWN_OVERLAP:
             sentences.append(
@@ -227,15 +229,15 @@ def interval_scope(resampled: ResampledTests, scores: Sequence[MeanInterval]) ->
             )
         if overlap is not None and overlap > MOST_OVERLAP:
             sentences.append(
-                "So differences have the wider interval for other labelled images (Nadeau and "
-                "Bengio), which decides what is significant."
+                "So differences have wider intervals (after Nadeau and Bengio), which also decide "
+                "significance."
             )
     if not resampled.scores:
         sentences.append("No predictions were kept, so no interval covers other test images.")
     elif resampled.single_image_class:
         sentences.append(
-            "A class has a single test image or group, so intervals of scores averaged over "
-            "classes do not cover other test images."
+            "A class has a single test image or group, so the intervals of balanced scores don’t "
+            "cover other test images."
         )
     return sentences
 
@@ -244,7 +246,7 @@ def ablation_verdict(ablation: Ablation) -> str:
     """Return which cells differ from the base, and by how much, in one line."""
     tested = [cell for cell in ablation.cells if cell.finding not in (None, "not tested")]
     if not ablation.base or not tested:
-        return f"No cell can be tested against “{BASE}”."
+        return f"No cell can be compared with “{BASE}”."
     base = f"“{BASE}” ({format_mean(ablation.base.score, ' %')})"
     if not ablation.different:
         return f"None of {amount(len(tested), 'cell')} differs significantly from {base}."
@@ -261,10 +263,10 @@ def ablation_notes(ablation: Ablation) -> list[str]:
         if cell.rate_edges
     ]
     cells = {
-        "No score, since no trial ran to its end": ablation.unscored,
-        f"Spread over seeds above {UNSTABLE} times the median": [
+        "No score, because no trial finished": ablation.unscored,
+        f"Varying over seeds more than {UNSTABLE} times as much as the median cell": [
             cell.label for cell in ablation.unstable
         ],
-        "Best rate is the lowest or highest tried, so others may be better": edges,
+        "Best rate is the lowest or highest tried; rates beyond it may be better": edges,
     }
     return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

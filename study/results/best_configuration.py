@@ -22,7 +22,7 @@ the trial of the ``final`` model before it."""
 def final_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
     """Return the candidate that the final model is of; None if there is none.
 
-    It is the best by validation that can be written as a delta.
+    It is the best by validation that can be saved as a delta.
     """
     return candidate_of_label(candidates, WITH_DELTA) or best_candidate(candidates)
 

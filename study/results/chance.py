@@ -63,6 +63,6 @@ class ChanceComparison:
     def caveat(self) -> str:
         """The remark on a configuration whose interval is not all above chance."""
         return (
-            f"not shown to beat chance: on {self.images:,} test images its balanced score is "
-            f"{100 * self.balanced:.1f} %, and chance is {100 * self.chance:.1f} %"
+            f"not significantly better than chance: on {self.images:,} test images, its balanced "
+            f"score is {100 * self.balanced:.1f} %; chance is {100 * self.chance:.1f} %"
         )

@@ -53,7 +53,7 @@ class SavedModel:
     """The tuned parameters, the kind of the head, and α, as far as they are known. The
     α of a model without origin is unknown."""
     instead_of: TrialSettings | None = None
-    """The settings of the study's best configuration, if it cannot be written as a delta and this
+    """The settings of the study's best configuration, if it cannot be saved as a delta and this
     is the best that can."""
     origin: Origin | None = None
     """The study and trial of the model; None if they are unknown."""

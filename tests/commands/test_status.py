@@ -98,7 +98,7 @@ def test_scores_of_the_best_configuration_have_their_uncertainty(
     assert status.against_chance == against
     assert status.counts == {"test": {"finished": 1}}, "a test with two heads is one trial"
     said = " ".join(run("status", "mine").out.split())
-    assert ("not shown to beat chance" in said) != beats_chance
+    assert ("not significantly better than chance" in said) != beats_chance
 
 
 def test_the_list_has_state_scores_and_trials(mine: StudyFolder, here: Path, run: Run):

@@ -76,8 +76,8 @@ def test_a_map_distinguishes_whole_sites_from_halves_and_layers_from_their_surro
         for line in axes.lines
     }
     assert squares["tuned"] == {("text.mlp.fc2.bias", "1"), ("vision.ln_pre", "in")}
-    assert squares["tuned in part"] == {("vision.ln_post", "out")}
-    assert ("text.mlp.fc2.bias", "0") in squares["as in CLIP"]
+    assert squares["partly tuned"] == {("vision.ln_post", "out")}
+    assert ("text.mlp.fc2.bias", "0") in squares["frozen"]
 
 
 def test_scores_are_drawn_of_the_best_and_of_the_final_model_or_of_all(few_shot_study: Path):

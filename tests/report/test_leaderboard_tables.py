@@ -132,7 +132,7 @@ def test_the_tables_replace_earlier_ones_and_no_other_file(few_shot_study: Path,
     before = path.read_text()
     assert write_sweep_tables(results, tmp_path).read_text() == before
     path.with_suffix(".csv").write_text("name,score\nmine,1\n")
-    with pytest.raises(StorageError, match=r"tables\.csv is not a table of a sweep"):
+    with pytest.raises(StorageError, match=r"tables\.csv exists but was not written"):
         write_sweep_tables(results, tmp_path)
 
 

@@ -51,7 +51,7 @@ def test_a_card_has_figures_beside_chance(study: Any, saved: SavedModel):
         "| 75.0 ± 2.7 | 75.6 ± 2.8 | 2 |",
         "This model alone, with seed 1: 75.0",
         "chance 10.0 %",
-        *("16 images a class to train, 4 to validate", "75 %", "Head: a linear layer"),
+        *("16 images per class to train, 4 to validate", "α: 0.75;", "Head: a linear layer"),
         "1,728 parameters",
     ):
         assert message in card
@@ -60,11 +60,11 @@ def test_a_card_has_figures_beside_chance(study: Any, saved: SavedModel):
 
 def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel):
     card, front = card_of(saved, study, "search-0001")
-    assert "no test image was read for it. On validation it scores 80.0 %." in card
+    assert "This trial was not tested. Its validation score is 80.0 %." in card
     assert "metrics" not in front
     study.test(1, "zero-shot", 0.67)
     card, _ = card_of(saved, study, "test-zero-shot-seed1")
-    assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
+    assert "Validation did not select this configuration, “zero-shot CLIP”" in card
     card, _ = card_of(saved, study, CHOSEN)
     assert "| zero-shot CLIP | 67.0 ± 3.0 | 67.0 ± 3.0 | – | 66.7 ± 3.1 | 1 |" in card
 
@@ -87,14 +87,14 @@ def test_a_file_alone_names_no_study_and_no_path(study: Any, tmp_path: Path):
     save_delta(delta, tensors, here)
     card, _ = card_of(read_saved_model(delta))
     for message in (
-        "is not known here: this card was made without the folder of a study",
-        "α: which share of the tuned change is kept is not known here",
+        "This card was made without the study’s folder",
+        "α: unknown",
         "Backbone: `my-clip` (fingerprint",
         "80: a\\|b, &lt;c&gt;",
         "and 20 more, see `classes.json`",
     ):
         assert message in card
-    assert "Figures" not in card
+    assert "## Scores" not in card
     assert str(tmp_path) not in card
 
 

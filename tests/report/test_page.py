@@ -64,10 +64,10 @@ def test_nothing_is_fetched_from_outside_and_no_script_is_run(report: str):
 
 
 def test_a_link_opens_its_section(drawn_study: tuple[Path, Any], report: str):
-    assert "how-sure" in report
-    page = render(f"file://{drawn_study[0]}/report.html#how-sure")
+    assert "scores" in report
+    page = render(f"file://{drawn_study[0]}/report.html#scores")
     (opened,) = re.findall(r"<details[^>]* open=[^>]*>.*?</details>", page, re.DOTALL)
-    assert 'id="how-sure"' in opened
+    assert 'id="scores"' in opened
 
 
 @pytest.mark.long
@@ -117,7 +117,7 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
     (code,) = loading_blocks(page)
     assert "test-best-with-delta-seed1" in code
     text = " ".join(lines_of(page))
-    assert "cannot be written as a delta" in text
+    assert "cannot be saved as a delta" in text
     assert "letters, version 3 (not champion)" in text
 
 
@@ -133,7 +133,9 @@ def test_without_a_best_configuration_nothing_is_recommended(
 ):
     change(ExampleStudy(few_shot_study))
     lines = lines_of(rendered(few_shot_study))
-    assert lines[lines.index("What to use") + 1 :].count("Nothing: there is no best configuration.")
+    assert lines[lines.index("Use the model") + 1 :].count(
+        "This study has no best configuration, so it has no final model."
+    )
     assert not [line for line in lines if "delta.safetensors" in line]
 
 

@@ -57,7 +57,7 @@ def test_mistakes_are_the_surest_wrong_ones_whose_images_are_still_the_same(
     gallery = gallery_of(shown)
     assert "seed 1" in gallery.caption
     assert [p.path for p in gallery.mistakes] == [f"test/cat/{n}.png" for n in range(14, 2, -1)]
-    assert gallery.mistakes[0].caption == ["taken for dog, 64.0 %", "is cat"]
+    assert gallery.mistakes[0].caption == ["predicted: dog, 64.0 %", "true: cat"]
     assert all(picture.address for picture in gallery.mistakes)
     (pets / "test/cat/14.png").unlink()
     (pets / "test/cat/13.png").rename(pets / "test/dog/99.png")

@@ -52,23 +52,23 @@ def test_a_planned_comparison_alone_is_concluded_and_that_by_its_interval(
     for words in (format_difference(comparison), describe_significance(comparison)):
         assert words in sentence
     # What its test score chose for a comparison gets no verdict.
-    chosen = [text for text in verdict(result) if "highest test mean" in text]
+    chosen = [text for text in verdict(result) if "highest test score" in text]
     assert len(chosen) == (not result.rows[0].is_best)
     assert not {"better", "worse", "significant"} & {*" ".join(chosen).replace(".", "").split()}
 
 
 QUALIFIED: list[tuple[Callable[[ExampleStudy], object], str]] = [
     (lambda study: study.set_images(800, 100, 100, naming_the_largest=True), "beat chance ("),
-    (lambda study: study.set_images(4, 4), "not shown to beat chance"),
+    (lambda study: study.set_images(4, 4), "not significantly better than chance"),
     (lambda study: study.set_images(300, 300, 1), "A class has a single test image"),
-    (ExampleStudy.choose_full, "cannot be written as a delta"),
+    (ExampleStudy.choose_full, "cannot be saved as a delta"),
     (lambda study: study.drop("test-clipfit-tuned-*"), "CLIPFit has no test score"),
     (lambda study: study.drop("test-*"), "no test score yet"),
-    (ExampleStudy.drop_search, "Nothing was searched"),
+    (ExampleStudy.drop_search, "No search was run"),
     (ExampleStudy.leave_one_seed, "not tested"),
     (ExampleStudy.forget_images, "No predictions were kept"),
     (lambda study: study.share_images(1.0), "All seeds trained on the same images"),
-    (lambda study: study.share_images(0.95), "for other labelled images"),
+    (lambda study: study.share_images(0.95), "after Nadeau and Bengio"),
     (lambda study: study.share_images(0.3), "share 30 % of their training images"),
 ]
 """Changes of a study, and what is said only then."""

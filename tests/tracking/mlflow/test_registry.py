@@ -96,7 +96,9 @@ def test_what_is_not_shown_to_beat_chance_is_no_champion(
         assert (registration.champion, registration.address) == (False, registration.uri)
         version = client.get_model_version("clipfit-digits", registration.version)
         assert version.tags["beats_chance"] == beats_chance
-        assert "It is not shown to beat chance: on 20 test images" in version.description
+        assert (
+            "It is not significantly better than chance: on 20 test images" in version.description
+        )
 
 
 @pytest.mark.parametrize("call", ["log_batch", "create_model_version"])
