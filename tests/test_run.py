@@ -109,7 +109,7 @@ def test_a_folder_that_one_may_not_look_into_is_one_line(
 
     monkeypatch.setattr("study.storage.study_folder.studies", fail)
     assert main(["list"]) == 2
-    error = "error: /home/other/runs cannot be used: Permission denied\n"
+    error = "error: /home/other/runs cannot be read or written: Permission denied\n"
     assert capsys.readouterr().err == error
 
 

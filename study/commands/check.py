@@ -53,7 +53,7 @@ class Faults(list[Fault]):
         except PermissionError as error:  # even of asking whether a file exists
             if error.filename is None:
                 raise
-            messages = (f"{error.filename} cannot be used: {error.strerror}",)
+            messages = (f"{error.filename} cannot be read or written: {error.strerror}",)
         found = [Fault(key, message) for message in messages]
         self += [fault for fault in found if fault not in self]  # several seeds may have the same
         return None

@@ -121,7 +121,7 @@ def _print_fault(error: Exception) -> int:
 
     text = redacted_text(str(error))
     if isinstance(error, PermissionError) and error.filename:  # even of asking for a file
-        text = f"{error.filename} cannot be used: {error.strerror}"
+        text = f"{error.filename} cannot be read or written: {error.strerror}"
     elif not isinstance(error, StudyError):
         raise error
     from study.report.terminal import print_error

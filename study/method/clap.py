@@ -66,5 +66,5 @@ def train_clap(
             loss.backward()
             optimizer.step()
     if not rows.isfinite().all():
-        raise NonFiniteLossError(f"a row of CLAP is not finite after {EPOCHS} epochs")
+        raise NonFiniteLossError(f"CLAP: a weight is not finite after {EPOCHS} epochs")
     return F.normalize(rows.detach(), dim=-1)

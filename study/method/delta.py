@@ -70,7 +70,7 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
     """
     try:
         if path.exists() and not path.is_file():  # to read a named pipe might never end
-            raise DeltaError(f"{path} is not a delta: it is not a file")
+            raise DeltaError(f"{path} is not a file; expected a delta")
         with safe_open(path, "pt") as file:
             form = (file.metadata() or {}).get(KEY, "")
         if not form.startswith(KIND):
@@ -141,11 +141,11 @@ def read_head(tensors: Tensors, info: DeltaInfo) -> Head | None:
     are_ids = classes.dtype == torch.int64 and all(i in range(count) for i in ids)
     if not are_ids or rows.ndim != 2 or len(ids) != len(rows):
         raise DeltaError(
-            f"the delta's head has {tuple(rows.shape)} rows for the classes {ids}, "
-            f"of {count} class names"
+            f"the delta's head has weights of shape {tuple(rows.shape)} for the classes {ids}, "
+            f"but there are {count} class names"
         )
     if not rows.isfinite().all():
-        raise DeltaError("the delta's head holds values that are not finite")
+        raise DeltaError("the head in the delta has values that are not finite")
     return Head(rows, tuple(ids))
 
 
@@ -168,14 +168,14 @@ def apply_delta(model: nn.Module, tensors: Tensors) -> None:
     tensors = without_head(tensors)
     for name, tensor in tensors.items():
         if name not in parameters:
-            raise DeltaError(f"the delta holds {name}, which the model does not have")
+            raise DeltaError(f"the delta has {name}, but the model does not")
         shape = parameters[name].shape
         if shape != tensor.shape:
             raise DeltaError(
                 f"{name} is {tuple(tensor.shape)} in the delta and {tuple(shape)} in the model"
             )
         if not tensor.isfinite().all():
-            raise DeltaError(f"{name} in the delta holds values that are not finite")
+            raise DeltaError(f"{name} in the delta has values that are not finite")
     model.load_state_dict(tensors, strict=False)
 
 
@@ -206,7 +206,7 @@ def from_checked_bytes(contents: bytes) -> tuple[Tensors, dict[str, str]]:
     metadata = header.get("__metadata__") or {}
     recorded = metadata.pop("sha256", None)
     if recorded != _hash(tensors, metadata):
-        raise ValueError("its contents are not those that were written")
+        raise ValueError("its contents do not match its checksum")
     return tensors, metadata
 
 

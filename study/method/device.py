@@ -33,7 +33,7 @@ def list_gpus() -> Sequence[str]:
         case "cuda":
             return list(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
         case "mps":
-            return ["Apple's, by MPS, which is untested"]
+            return ["Apple (MPS, untested)"]
         case _:
             return []
 
@@ -69,6 +69,6 @@ def choose_device(name: str = "auto") -> "torch.device":
         if kind == "cuda":
             names += [f"cuda:{index}" for index in range(len(list_gpus()))]
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed here are {', '.join(names)}"
+            f"device '{name}' cannot be used ({cause}); expected one of {', '.join(names)}"
         ) from error
     return device

@@ -115,7 +115,7 @@ def import_peft(feature: str = "LoRA", extra: str = "lora") -> ModuleType:
         import peft  # an optional extra that takes seconds to import
     except ImportError as error:
         raise ConfigError(
-            f"{feature} needs the optional extra: pip install 'clipfit-study[{extra}]' ({error})"
+            f"{feature} needs an optional extra: pip install 'clipfit-study[{extra}]' ({error})"
         ) from error
     module: ModuleType = peft
     return module

@@ -88,8 +88,8 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, ParameterTensor]:
         name = missing[0]
         nearest = difflib.get_close_matches(name, parameters, n=3, cutoff=0)
         raise SubsetError(
-            f"the subset names {tensors[name]}, but the model has no parameter {name}; "
-            f"the nearest it has are {', '.join(nearest)}"
+            f"the subset contains {tensors[name]}, but the model has no parameter {name}; "
+            f"the most similar are {', '.join(nearest)}"
         )
     return tensors
 
@@ -163,8 +163,8 @@ class FewShotClassifier(nn.Module):
                 continue
             if parameter.dtype not in (torch.float32, torch.float64):
                 raise SubsetError(
-                    f"{name} is held in {parameter.dtype}, in which small steps vanish; expected "
-                    "tuning biases and LayerNorms, or a backbone that is held in float32"
+                    f"{name} is {parameter.dtype}, which rounds small steps to zero; tune biases "
+                    "and LayerNorms, or load the backbone in float32"
                 )
             self.tuned.append(TunedParameter(name, kinds[name], parameter))
 

@@ -183,4 +183,4 @@ def find_tensor(name: str) -> ParameterTensor:
             if row.parameter in (None, parameter) and row.has(encoder, tensor):
                 return ParameterTensor(encoder, block, row.name, tensor)  # type: ignore[arg-type]
     sites = ", ".join(dict.fromkeys(row.name for row in SITES))
-    raise SubsetError(f"'{name}' is not a tensor of a site; the sites are {sites}")
+    raise SubsetError(f"'{name}' does not belong to a site; the sites are {sites}")

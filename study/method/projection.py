@@ -35,7 +35,7 @@ class ProjectionClassifier(FewShotClassifier):
         super().__init__(backbone, precision=precision)
         if PROJECTION not in dict(self.clip.named_parameters()):
             raise SubsetError(
-                f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
+                f"'{backbone.name}' has no {PROJECTION} (the projection of the image features); "
                 "expected a CLIP"
             )
         self.tune({PROJECTION: METHOD})

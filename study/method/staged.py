@@ -207,7 +207,7 @@ class StagedEncoder:
             stages = {"attention": 1 + 2 * tensor.layer, "mlp": 2 + 2 * tensor.layer}
         stage = tensor.row.stage
         if stage not in stages:
-            raise SubsetError(f"the staged pass cannot vary {tensor}: no stage reads it")
+            raise SubsetError(f"{tensor} cannot be tuned: no stage of the staged pass reads it")
         return stages[stage]
 
     def run(self, start: int, stop: int, hidden: Tensor, prompts: Prompts | None = None) -> Tensor:

@@ -93,7 +93,7 @@ class Term:
                 tensors.add(ParameterTensor(self.encoder, None, row.name, name))
         if not tensors:
             raise SubsetError(
-                f"{self} selects no layer: the {self.encoder} encoder has layers 0 to {depth - 1}"
+                f"{self} selects no layer; the {self.encoder} encoder has layers 0 to {depth - 1}"
             )
         return frozenset(tensors)
 
@@ -125,7 +125,7 @@ class Subset:
             SubsetError: ``other`` takes terms away; the language has no brackets to write that.
         """
         if any(sign < 0 for sign, _ in other.terms):
-            raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
+            raise SubsetError(f"cannot subtract '{other}' from '{self}': it contains '-'")
         terms = list(self.terms)
         terms.extend((-1, term) for _, term in other.terms)
         return Subset(_normalise(terms))
@@ -163,9 +163,7 @@ def parse(text: str) -> Subset:
         SubsetError: a part cannot be read; the message names it and what is allowed there.
     """
     if not text.strip():
-        raise SubsetError(
-            f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
-        )
+        raise SubsetError(f"subset is empty; expected a preset ({', '.join(PRESETS)}) or a term")
     terms = []
     unread = text.lstrip()
     sign = 1
@@ -174,10 +172,10 @@ def parse(text: str) -> Subset:
         match = _PRESET.match(unread) or _TERM.match(unread)
         if not match:
             if not unread:
-                raise SubsetError(f"subset '{text}': a term is missing at its end")
+                raise SubsetError(f"subset '{text}': a term is missing at the end")
             raise SubsetError(
                 f"subset '{text}': expected a term at '{unread[:30]}'; "
-                f"a term is encoder.site[layers], or a preset: {', '.join(PRESETS)}"
+                f"a term is encoder.site[layers] or a preset: {', '.join(PRESETS)}"
             )
         unread = unread[match.end() :].lstrip()
         name = match["name"]
@@ -214,18 +212,18 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
         hint = did_you_mean(name.lower(), [*PRESETS, *ENCODERS])
         raise SubsetError(
             f"subset '{text}': unknown name '{name}'{hint}; "
-            f"presets are {', '.join(PRESETS)}, encoders text and vision"
+            f"expected a preset ({', '.join(PRESETS)}) or an encoder (text, vision)"
         )
     if site == "attn.k.bias":
         raise SubsetError(
-            f"subset '{text}': {name} cannot change the model: a key bias adds the same number to "
-            "all attention scores of a query, so its gradient is zero; use attn.q, attn.v, attn.out"
+            f"subset '{text}': {name} has no effect: a key bias adds the same number to all "
+            "attention scores of a query, so its gradient is zero; use attn.q, attn.v or attn.out"
         )
     allowed = site_names(encoder)
     if site not in allowed:
         hint = did_you_mean(site.lower(), allowed)
         raise SubsetError(
-            f"subset '{text}': '{name}' names no site of the {encoder} encoder"
+            f"subset '{text}': '{name}' is not a site of the {encoder} encoder"
             f"{hint}; its sites are {', '.join(allowed)}"
         )
     if not layers:
@@ -240,8 +238,8 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
     match = _LAYERS.fullmatch(layers)
     if not match:
         raise SubsetError(
-            f"subset '{text}': layers '{layers.strip()}' are not a slice such as [0:4], "
-            "[-2:] or [3]"
+            f"subset '{text}': layers are '{layers.strip()}'; expected a slice such as [0:4] or "
+            "[-2:], or an index such as [3]"
         )
     first, colon, last, single = match.groups()
     if not colon:
@@ -257,7 +255,7 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
     # [2:-2], that depends on the depth, so `Term.resolve` checks it.
     have_one_sign = (start >= 0) == (stop >= 0)
     if stop == 0 or (have_one_sign and start >= stop):
-        raise SubsetError(f"subset '{text}': layers '{layers.strip()}' are empty")
+        raise SubsetError(f"subset '{text}': layers '{layers.strip()}' select no layer")
     return start, stop
 
 

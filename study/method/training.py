@@ -221,8 +221,8 @@ def training_step(
         missing = [one.name for one in classifier.tuned if one.parameter.grad is None]
         if missing:
             raise SubsetError(
-                f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
-                "features do not depend on them, so tuning would not change them"
+                f"{len(missing)} tuned tensors have no gradient, such as {missing[0]}; the model's "
+                "features do not depend on them"
             )
     optimizer.step()
     return Losses._make(torch.stack(terms).sum() for terms in zip(*summands, strict=True))

@@ -61,7 +61,7 @@ def best_of_studies(storage: Path, top: int) -> list[RankedTrial]:
         try:
             result = read_study_result(folder.path)
         except StudyError as error:
-            logger.warning("study '%s' is left out: %s", folder.name, error)
+            logger.warning("study '%s' is skipped: %s", folder.name, error)
             continue
         by_dataset[result.config.data.dataset] += _finished(result)
     best = []

@@ -138,12 +138,12 @@ def study_drift(result: StudyResult) -> StudyDrift:
         BackboneError: the backbone cannot be loaded.
     """
     if not result.final:
-        raise DataError(f"{result.folder.path}: there is no best configuration")
+        raise DataError(f"{result.folder.path} has no best configuration")
     tested = result.tested_trials(result.final.row.label)
     paths = [result.folder.trial(one.trial_id).path / "delta.safetensors" for one in tested]
     deltas = [path for path in paths if path.is_file()]
     if not deltas:
-        raise DataError(f"{result.folder.path}: no test kept its tuned parameters")
+        raise DataError(f"{result.folder.path} contains no tuned parameters of a test")
     # A relative storage path would be relative to the folder in which this command runs.
     config = result.config.model_copy(update={"storage": result.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
@@ -152,12 +152,14 @@ def study_drift(result: StudyResult) -> StudyDrift:
     try:
         pixels = _evaluation_pixels(backbone, preparer, tested[0].seed)
     except DataError as error:
-        logger.warning("the features of images are not compared: %s", error)
+        logger.warning("image features are not compared: %s", error)
     runs, of_text, of_images = [], [], []
     for path in deltas:
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
-            raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
+            raise DeltaError(
+                f"{path} was tuned from a different backbone than {config.backbone.name}"
+            )
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         runs.append(without_head(tensors))

@@ -47,7 +47,7 @@ def importances(study: optuna.Study | None) -> Importances:
     complete = (optuna.trial.TrialState.COMPLETE,)
     trials = study.get_trials(deepcopy=False, states=complete) if study else []
     if study is None or len(trials) < MIN_TRIALS:
-        reason = f"needs {MIN_TRIALS} finished trials, has {len(trials)}"
+        reason = f"{len(trials)} trials have finished; expected {MIN_TRIALS} or more"
         return Importances({}, reason_if_empty=reason)
     fewest = max(MIN_TRIALS, MIN_PRESENCE * len(trials))
     parameters = []
@@ -83,7 +83,7 @@ def load_open_search(folder: StudyFolder) -> optuna.Study | None:
         backend = optuna.storages.journal.JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
     except Exception as error:  # any kind: Optuna does not check what it reads
-        logger.warning("%s is damaged (%s); importances are not drawn", path, error)
+        logger.warning("%s is damaged (%s), so importances are not drawn", path, error)
         return None
     if OPEN not in optuna.get_all_study_names(storage):
         return None

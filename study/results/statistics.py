@@ -142,7 +142,7 @@ def mean_interval(
         ValueError: no values, or a value that is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
-        raise ValueError(f"values: expected at least one finite number, got {list(values)}")
+        raise ValueError(f"values are {list(values)}; expected one or more finite numbers")
     # Seeds with equally many right images in all have equal means; rounding makes them equal here.
     mean = round(float(np.mean(values)), 9)
     n = len(values)

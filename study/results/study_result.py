@@ -355,7 +355,9 @@ def read_study_result(folder: Path) -> StudyResult:
         ConfigError: its configuration is missing or damaged, or names an unknown protocol.
     """
     if not (folder / "trials").is_dir():
-        raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
+        raise DataError(
+            f"{folder} has no folder trials/; expected the folder of a study (runs/NAME)"
+        )
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
     study = Study(load_config(opened.config_path, frozen=True), opened)

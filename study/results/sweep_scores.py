@@ -73,7 +73,7 @@ def read_sweep(folders: Sequence[Path]) -> list[SweepRow]:
     """
     placements = {folder: StudyFolder(folder).read_json(SWEEP_FILE) for folder in folders}
     if not any(placements.values()):
-        raise DataError("no finished study of a sweep is among these folders")
+        raise DataError("none of these folders contains a finished study of a sweep")
     sweep = []
     for folder, placement in placements.items():
         if placement is None:

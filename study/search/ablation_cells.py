@@ -31,14 +31,14 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
             cells.setdefault(subset.key(depths), (label, subset))
     if len(cells) == 1:
         raise StudyError(
-            f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
-            "name sites or subsets that differ from it"
+            f"ablation.design {ablation.design} has no cell but the base '{base}'; "
+            "expected sites or subsets that differ from the base"
         )
     for label, subset in cells.values():
         for kind in sorted(kinds(subset.resolve(depths))):
             if not ablation.rates_for(kind):
                 raise StudyError(
-                    f"ablation.rates: the cell '{label}' tunes '{subset}' and so needs rates.{kind}"
+                    f"ablation.rates: no rate for {kind}; the cell '{label}' tunes '{subset}'"
                 )
     return dict(cells.values())
 
@@ -69,7 +69,7 @@ def _without(site: str, base: Subset, depths: Depths) -> str:
             return str(rest)
     raise StudyError(
         f"ablation.sites: '{site}' is not in the base '{base}'; "
-        f"in it are {', '.join(_sites_in(base, depths))}"
+        f"expected one of {', '.join(_sites_in(base, depths))}"
     )
 
 

@@ -46,7 +46,7 @@ def decide_precision(study: Study, *, in_process: bool = False) -> Study:
         except RayTaskError as error:  # whose text is a worker's traceback
             raise error.cause from error
         except RayError as error:
-            raise ClusterError(f"no worker answers: {cause_of(error)}") from error
+            raise ClusterError(f"no worker of Ray responds: {cause_of(error)}") from error
     study.folder.write_json(PRECISION, precision)
     return study.resolve_precision()
 

@@ -106,8 +106,8 @@ def read_or_choose_candidates(study: Study) -> tuple[Candidate, ...]:
         ends = [trial.read_end() for trial in folder.trials()]
         errors = [end.reason for end in ends if end and end.status == "failed" and end.reason]
         raise StudyError(
-            f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
-            f"the last error was: {errors[-1] if errors else 'none'}"
+            f"no trial of study '{folder.name}' ran all its epochs, so nothing can be tested; "
+            f"last error: {errors[-1] if errors else 'none'}"
         )
     chosen = choose_candidates(finished, config.search.baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]

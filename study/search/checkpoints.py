@@ -112,7 +112,7 @@ def load_state(folder: TrialFolder) -> State | None:
         info = read_info(json.loads(metadata["info"]))
         return State(reports[-1]["epoch"], tensors, info, reports)
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        logger.warning("%s is damaged, the trial starts again: %s", folder.path / STATE, error)
+        logger.warning("%s is damaged, so its trial starts again: %s", folder.path / STATE, error)
         return None
 
 
@@ -132,7 +132,7 @@ def restore_reports_of_state(folder: TrialFolder) -> None:
     kept = start.reports if start else []
     if reports != kept:
         logger.warning(
-            "%s differs from the state of its trial, which continues after epoch %d",
+            "%s does not match the state of its trial; the trial continues after epoch %d",
             folder.path / REPORTS,
             start.epoch if start else 0,
         )

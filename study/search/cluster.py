@@ -44,8 +44,8 @@ def refuse_unreachable_cluster() -> None:
     fault = cluster_fault(address)
     if fault is not None:
         raise StudyError(
-            f"no Ray cluster answers at '{address}' ({fault}); start the cluster, correct the "
-            f"address (HOST:PORT, as `ray start --head` prints it), or set {ADDRESS}=local to run "
+            f"no Ray cluster responds at '{address}' ({fault}); start the cluster, correct the "
+            f"address (`ray start --head` prints HOST:PORT), or set {ADDRESS}=local to run "
             "trials on this machine"
         )
 
@@ -59,7 +59,7 @@ def refuse_insufficient(needed: float, available: float, unit: str) -> None:
     if needed > available and not joins_cluster():
         raise StudyError(
             f"{needed:g} per trial, but this machine has {available:g} {unit}; expected "
-            f"{available:g} or fewer, or a cluster named by {ADDRESS}"
+            f"{available:g} or fewer, or a cluster at {ADDRESS}"
         )
 
 

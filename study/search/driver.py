@@ -135,14 +135,14 @@ def concurrency(config: StudyConfig) -> int | None:
     slots = min(available / needed for available, needed in needs if needed)
     shortage = (
         f"resources.cpus_per_trial is {resources.cpus_per_trial:g} and resources.gpus_per_trial is "
-        f"{resources.gpus_per_trial:g}; the cluster has CPUs: {cpus:g}, GPUs: {gpus:g}"
+        f"{resources.gpus_per_trial:g}, but Ray has {cpus:g} CPUs and {gpus:g} GPUs"
     )
     if own_processes():
         if slots < 1:
-            raise StudyError(f"there is no room for a trial: {shortage}")
+            raise StudyError(f"no trial can run: {shortage}")
         return int(slots)
     if slots < 1:
-        logger.warning("waiting for a machine that has room for a trial: %s", shortage)
+        logger.warning("waiting for a machine that can run a trial: %s", shortage)
     return None
 
 
@@ -195,13 +195,13 @@ def run_trials(study: Study, rounds: Rounds) -> None:
         if error.errno not in FULL:
             raise
         # Tune writes a record of its own beside Ray's temporary files.
-        raise StorageError(f"the disk of Ray's temporary files is full: {error}") from error
+        raise StorageError(f"the disk with Ray's temporary files is full: {error}") from error
     finally:
         # Tune's own handler, which ends its run at Ctrl-C as if all trials had ended, stays.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
     if not searcher.is_over:
         raise InterruptedStudyError(
-            "the study was interrupted before all its trials had ended; "
+            "the study was interrupted before all trials ended; "
             f"to continue, run\n  {study_command('resume', folder.path)}"
         )

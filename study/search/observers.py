@@ -45,4 +45,4 @@ def notify(observers: Observers, call: Callable[[Observer], None]) -> None:
         try:
             call(observer)
         except Exception:
-            logger.exception("%s failed; the study goes on", type(observer).__name__)
+            logger.exception("%s failed; the study continues", type(observer).__name__)

@@ -55,11 +55,11 @@ def exit_if_ray_is_lost(resume_command: str) -> Iterator[None]:
 
     own = own_processes()
     watches: list[tuple[Callable[[], object], str]] = [
-        (partial(_wait_for_clock, over), "the clock was set back, for which Ray stands still"),
-        *((process.wait, "one of Ray's own processes has ended") for process in own),
+        (partial(_wait_for_clock, over), "the clock was set back, which stops Ray"),
+        *((process.wait, "one of Ray's processes ended") for process in own),
     ]
     if not own:
-        silence = "the head of Ray does not answer any more"
+        silence = "the head of the Ray cluster no longer responds"
         watches.append((partial(_wait_for_silence, over), silence))
     for arguments in watches:
         threading.Thread(target=watch, args=arguments, name="lost-ray", daemon=True).start()
@@ -101,7 +101,7 @@ def _end(loss: str, resume_command: str) -> None:
     """
     try:
         print(
-            f"\nerror: the study was interrupted, since {loss}; to continue, run\n"
+            f"\nerror: the study was interrupted, because {loss}; to continue, run\n"
             f"  {resume_command}",
             file=sys.stderr,
             flush=True,

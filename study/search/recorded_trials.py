@@ -63,9 +63,9 @@ def read_recorded_trials(
         now = data[trial.config.seed].digest[:SPLIT_HASH]
         if now != before:
             raise DataError(
-                f"{trial.config.trial_id} used other images or classes than the dataset has now: "
-                f"shots/tasks-{before}.jsonl and tasks-{now}.jsonl of the study "
-                "list both; restore the dataset or its split file"
+                f"the dataset has changed since trial {trial.config.trial_id}; compare "
+                f"shots/tasks-{before}.jsonl with tasks-{now}.jsonl in the study's folder, and "
+                "restore the dataset or its split file"
             )
     return recorded
 

@@ -79,7 +79,7 @@ class StudyScheduler:
         if result["score"] is not None and self._halves(trial, epoch, result["score"]):
             reason = f"{HALVED} {epoch}"
         elif self._deadline is not None and time.monotonic() >= self._deadline:
-            reason = f"the time of the search was over at epoch {epoch}"
+            reason = f"time limit of the search at epoch {epoch}"
         if before:
             reason = before.reason if epoch >= before.epochs else None
         elif trial.group == BASELINE:

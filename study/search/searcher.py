@@ -89,7 +89,7 @@ class StudySearcher:
             if trial:
                 return trial
             logger.warning(
-                "%s: every further proposal was tried before, so this group ends", group.name
+                "%s: all new proposals were tried before, so this group ends", group.name
             )
             group.planned = group.started
         return None

@@ -125,8 +125,8 @@ def run_test(study: Study, batches: Sequence[Batch], observers: Observers) -> Ro
     for trial in (yield from _train(study, batches, observers)):
         if trial.config.stage == "final" and trial.end and trial.end.status == "failed":
             logger.warning(
-                "the final training failed, so the final model is one that was tested (%s); "
-                "clipfit-study resume %s tries it again",
+                "the final training failed (%s), so a tested model is used instead; to repeat the "
+                "training, run\n  clipfit-study resume %s",
                 trial.end.reason,
                 study.folder.name,
             )
@@ -187,7 +187,7 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
     trial_id = final_trial_id(study.config, candidate)
     for other in read_recorded_trials(study, "final", {}, observers).values():
         if other.config.trial_id != trial_id and not other.end:
-            reason = "another final model is asked for"
+            reason = "replaced by another final training"
             close_trial(other, observers, "stopped", reason=reason)
     if candidate is None or trial_id is None:
         return Batch("final", [], {})
@@ -243,7 +243,7 @@ def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
     for trial in rank_finished_trials(study.folder):
         cells.setdefault(trial.config.group, trial.config.settings)
     if not cells:
-        raise StudyError("no trial of any cell ran all its epochs, so no cell can be tested")
+        raise StudyError("no trial ran all its epochs, so no cell can be tested")
     return study.write_cells({label: cells[label] for label in planned if label in cells})
 
 

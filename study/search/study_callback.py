@@ -97,11 +97,11 @@ class StudyCallback(Callback):
             hang = read_hang(folder)
             reason = "its worker died"
             if hang is not None:
-                reason = f"no epoch within {self.limit:g} seconds"
+                reason = f"no epoch ended within {self.limit:g} seconds"
             elif has_raised:
                 reason = cause_of(last_failure)
             elif lacked_memory:
-                reason = "out of memory: Ray killed its worker to keep the machine alive"
+                reason = "out of memory: Ray killed its worker to protect the machine"
             cause = {"reason": reason, "error": hang or last_failure}
             self._close(
                 trial, "failed", **cause, caused_by_settings=hang is not None or lacked_memory

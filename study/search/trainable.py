@@ -66,5 +66,5 @@ class ClipFitTrainable(tune.Trainable):
                 another one, where it goes on from its last epoch, and counts no failure.
         """
         if own_node_drains():
-            raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
+            raise RayActorError(error_msg="its machine is about to be removed", preempted=True)
         return self.worker.step(self.step_seconds)

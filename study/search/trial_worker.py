@@ -153,11 +153,11 @@ class TrialWorker:
             micro_batch = self._micro_batch or self.trial.training.batch_size
             if micro_batch == 1:
                 raise OutOfMemoryError(
-                    f"out of memory with one image at a time ({one_line(error)})"
+                    f"out of memory even with one image at a time ({one_line(error)})"
                 ) from error
             logger.warning(
-                "trial %s: out of memory with %d images at a time; its epoch starts again with "
-                "%d (%s)",
+                "trial %s: out of memory with %d images at a time; the epoch starts again with %d "
+                "(%s)",
                 self.trial.trial_id,
                 micro_batch,
                 micro_batch // 2,
@@ -209,9 +209,9 @@ def trial_device() -> str:
     is_assigned = ray.is_initialized() and bool(ray.get_gpu_ids())
     if is_assigned and device is None:
         raise BackboneError(
-            f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
-            f"{torch.__version__} cannot use; install a build for a CUDA that its NVIDIA "
-            "driver supports, or set resources.gpus_per_trial=0"
+            f"PyTorch {torch.__version__} cannot use the GPU that Ray assigned on "
+            f"{platform.node()}; install a build for a CUDA version that the NVIDIA driver "
+            "supports, or set resources.gpus_per_trial=0"
         )
     if device is not None and (is_assigned or device == "cuda"):
         return device

@@ -90,21 +90,24 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             if error.errno == errno.ENOENT and existing:
                 may_pass = not _folder_exists(existing)  # if the file share is not mounted
             if not may_pass:
-                raise StorageError(f"{path} cannot be used: {cause}") from error
+                raise StorageError(f"{path} cannot be read or written: {cause}") from error
             if _outage.add_failure() > WAIT_SECONDS:
                 raise StorageError(
-                    f"{path} cannot be used, nor could it within {WAIT_SECONDS:g} seconds: {cause}"
+                    f"{path} could not be read or written for {WAIT_SECONDS:g} seconds: {cause}"
                 ) from error
             if not waiting:
                 logger.warning(
-                    "%s cannot be used: %s; trying for %g seconds", path, cause, WAIT_SECONDS
+                    "%s cannot be read or written: %s; retrying for %g seconds",
+                    path,
+                    cause,
+                    WAIT_SECONDS,
                 )
             waiting = True
             time.sleep(RETRY_SECONDS)
         else:
             if waiting:
                 _outage.last = -math.inf
-                logger.warning("%s can be used again", path)
+                logger.warning("%s can be read and written again", path)
             return result
 
 

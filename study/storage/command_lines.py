@@ -25,7 +25,7 @@ def storage_folder(storage: str | Path | None = None) -> Path:
     with suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
         folder = folder.expanduser()
         if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"storage={folder} is not a folder; expected one that has studies")
+            raise ConfigError(f"storage={folder} is not a folder; expected a folder of studies")
     return folder
 
 

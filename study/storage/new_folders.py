@@ -21,7 +21,7 @@ def refuse_taken(folder: Path) -> None:
     """
     taken = not folder.is_dir() or any(folder.iterdir())
     if taken and os.path.lexists(folder):
-        raise StorageError(f"{folder} already exists; expected a new or an empty folder")
+        raise StorageError(f"{folder} already exists; expected a new or empty folder")
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def refuse_unwritable(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(prefix=".clipfit-check-", dir=existing) as file:
             file.write(b"\0")
     except OSError as error:
-        expected = "expected a folder that this user may write"
+        expected = "expected a writable folder"
         if error.errno in FULL:
             expected = "free some space, then run the command again"
         raise StorageError(

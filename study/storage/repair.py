@@ -33,7 +33,7 @@ def repair(folder: StudyFolder) -> None:
             folder.read(name)
         except FolderError as error:
             if name in REMADE:
-                logger.warning("%s; it is made again", error)
+                logger.warning("%s; it is created again", error)
                 (folder.path / name).unlink()
             else:
                 faults.append(f"{error}; restore it from a backup")
@@ -54,9 +54,9 @@ def _repair_trial(trial: TrialFolder) -> list[str]:
     if config.name in damaged:
         return [
             f"{config} is damaged or missing; restore it from a backup, or delete the trial's "
-            "folder, which another trial then replaces"
+            "folder, so that another trial replaces it"
         ]
     names = ", ".join(damaged)
-    logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)
+    logger.warning("%s damaged in %s; the trial is trained again", names, trial.path)
     trial.reopen()
     return []

@@ -99,6 +99,6 @@ def refuse_other_format(file: Path | str, number: object) -> None:
     if str(number) != str(FORMAT):  # true is 1 to Python
         found = "no format number" if number is None else f"format {str(number)[:100]}"
         raise FormatError(
-            f"{file} has {found}, and this version of clipfit-study reads format "
-            f"{FORMAT}; use it with the version that wrote it, or make it again"
+            f"{file} has {found}; this version of clipfit-study reads only format {FORMAT}. Use "
+            "the version that wrote it, or create it again"
         )

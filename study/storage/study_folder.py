@@ -139,8 +139,8 @@ class StudyFolder(ResultFolder):
         """
         if self.exists():
             raise FolderError(
-                f"study '{self.name}' exists in {self.path.parent}; choose another name, or "
-                f"continue it by\n    {study_command('resume', self.path)}"
+                f"study '{self.name}' already exists in {self.path.parent}; use another name, or "
+                f"continue it:\n    {study_command('resume', self.path)}"
             )
         refuse_taken(self.path)
 
@@ -180,8 +180,7 @@ class StudyFolder(ResultFolder):
                 except BlockingIOError as error:
                     if time.monotonic() > deadline:
                         raise FolderError(
-                            f"study '{self.name}' is being run by another process; wait for it to "
-                            "end"
+                            f"study '{self.name}' is running in another process; wait until it ends"
                         ) from error
                     time.sleep(0.1)
                 except OSError as error:
@@ -209,7 +208,7 @@ class StudyFolder(ResultFolder):
             self.read_identity()
             self.read_required(self.config_path.name)
             if not (self.path / "trials").is_dir():
-                raise FolderError(f"{self.path / 'trials'} is not the folder of the study's trials")
+                raise FolderError(f"{self.path / 'trials'} is missing or not a folder")
         except FolderError as error:
             raise FolderError(f"{error}; restore it from a backup") from error
 
@@ -273,7 +272,7 @@ class StudyFolder(ResultFolder):
         contents = super().read(name)
         path = self.path / name
         if contents is not None and not Checksums(path.parent).matches(path.name, contents):
-            raise FolderError(f"{path} is damaged: its SHA-256 is another than when it was written")
+            raise FolderError(f"{path} is damaged: its checksum (SHA-256) has changed")
         return contents
 
 

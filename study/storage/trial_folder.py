@@ -72,7 +72,7 @@ class TrialFolder(ResultFolder):
         reports = [parse_json(path, line) for line in lines]
         for report in reports:
             if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
-                raise FolderError(f"{path} is damaged: one of its lines is not a report")
+                raise FolderError(f"{path} is damaged: a line is not a report")
         return reports
 
     def append_reports(self, *reports: JsonObject, last: bool = False) -> None:

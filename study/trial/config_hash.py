@@ -98,8 +98,8 @@ def code_hash(protocol: type[Protocol]) -> str:
         contents = [path.read_bytes() for path in (*paths, Path(inspect.getfile(protocol)))]
     except (TypeError, OSError) as error:
         raise StudyError(
-            f"the code of the protocol '{protocol.name}' is not in a file, so its results "
-            f"cannot be distinguished from those of other code ({error}); put it into a module"
+            f"the code of the protocol '{protocol.name}' is not in a file ({error}), so a change "
+            "of it could not be detected; move it into a module"
         ) from error
     versions = [version(library) for library in ("torch", "torchvision", "transformers")]
     return sha256_of(json.dumps([*map(sha256_of, contents), *versions]).encode())

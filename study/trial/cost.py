@@ -66,8 +66,8 @@ def measure_in_processes(*arguments: Any, at_once: int = 1) -> Cost:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            "no step can be measured: memory seems too short for training.batch_size images at "
-            "once; a trial would take fewer at a time"
+            "out of memory with training.batch_size images at once, so no step was measured; a "
+            "trial would use fewer at a time"
         ) from error
 
 

@@ -99,7 +99,7 @@ def cached_features(
                 try:
                     write_atomically(path, contents, existing=folder)
                 except StorageError as error:
-                    logger.warning("%s; other processes compute for themselves", error)
+                    logger.warning("%s; other processes compute these features again", error)
     return {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
@@ -111,9 +111,9 @@ def _read(path: Path, identity: Facts) -> Tensors | None:
     try:
         tensors, metadata = from_checked_bytes(contents)
         if metadata != identity:
-            raise ValueError("its metadata do not match its name")
+            raise ValueError("its metadata does not match its name")
     except (SafetensorError, ValueError) as error:
-        logger.warning("%s is damaged, and computed again: %s", path, error)
+        logger.warning("%s is damaged, so its features are computed again: %s", path, error)
         return None
     # Matrix products may round differently on memory that PyTorch did not align itself.
     return {key: tensor.clone() for key, tensor in tensors.items()}

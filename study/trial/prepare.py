@@ -314,11 +314,11 @@ def _readable(part: Part, skipped: Collection[str], names: ClassNames) -> Part:
     """
     records = tuple(record for record in part.records if record.path not in skipped)
     if part.records and not records:
-        raise DataError(f"no image of the part '{part.name}' is readable")
+        raise DataError(f"no image of the part '{part.name}' can be read")
     lost = {record.label for record in part.records} - {record.label for record in records}
     if lost:
         logger.warning(
-            "the part '%s' has no readable image of %s, since data.on_corrupt is skip",
+            "the part '%s' has no readable image of %s; unreadable images were skipped",
             part.name,
             listed([names[label] for label in sorted(lost)]),
         )

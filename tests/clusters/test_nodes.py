@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 PROGRAM = Path(__file__).with_name("watched_study.py")
 SLOTS = 2
 """Trials that fit on a node."""
-WAITS = "waiting for a machine that has room for a trial"
+WAITS = "waiting for a machine that can run a trial"
 
 
 class WatchedStudy(Running):
@@ -143,5 +143,5 @@ def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: St
     assert time.monotonic() - killed < 60, "Ray itself ends it then, without a word"
     said = " ".join(running.said.split())
     assert status == 130, said[-6000:]
-    assert "does not answer any more; " in said
+    assert "no longer responds; " in said
     assert "clipfit-study resume" in said

@@ -30,7 +30,7 @@ def test_several_studies_are_printed_as_a_sweep(
     few_shot_study: Path, run: Run, refused: Callable[..., str]
 ):
     two = ["leaderboard", few_shot_study.name, f"storage={few_shot_study.parent}", few_shot_study]
-    assert "no finished study" in refused(*two)
+    assert "finished study of a sweep" in refused(*two)
     assert "--json is allowed with one" in refused(*two, "--json")
     placed(few_shot_study, "dtd", "few_shot")
     assert "few_shot: averages" in run(*two).out

@@ -194,7 +194,7 @@ def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
     [
         ("mine --format zip", "out", "--format is 'zip'; expected one of hf"),
         ("mine storage=elsewhere --format zip", "out", "no study 'mine' in elsewhere"),
-        ("mine --format hf", ".", "already exists; expected a new or an empty folder"),
+        ("mine --format hf", ".", "already exists; expected a new or empty folder"),
         ("mine --format hf", "out", "/out cannot be written: "),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_study_that_runs_or_has_no_tracker_is_not_synced(
 ):
     assert "tracking.tracker is none" in refused("sync", "mine", "tracking.tracker=none")
     with mine.locked():
-        assert "run by another process" in refused("sync", "mine")
+        assert "running in another process" in refused("sync", "mine")
 
 
 @pytest.mark.usefixtures("mine")

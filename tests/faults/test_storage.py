@@ -63,8 +63,11 @@ def test_what_does_not_fit_on_a_full_disk_is_waited_for_and_there_once_or_not_at
     trial.append_reports(long)
     assert trial.read_reports() == [REPORT, long]
     assert file.read_bytes().count(b"\n") == 2
-    assert f"{file} cannot be used: No space left on device; trying for 1 seconds" in caplog.text
-    assert "can be used again" in caplog.text
+    assert (
+        f"{file} cannot be read or written: No space left on device; retrying for 1 seconds"
+        in caplog.text
+    )
+    assert "can be read and written again" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_nothing_is_written_beside_a_share_that_is_gone(
         lambda: trial.write("state.safetensors", b"state"),
         lambda: study.write_json("candidates.json", []),
     ):
-        with pytest.raises(StorageError, match="within 0 seconds: No such file or directory"):
+        with pytest.raises(StorageError, match="for 0 seconds: No such file or directory"):
             write()
     assert not any(disk.path.iterdir())
     disk.bring_back()
@@ -122,6 +125,6 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     clock.now += 0.3  # so that it is another outage
     disk.fill()
     callback.on_trial_error(trial)
-    with pytest.raises(StorageError, match=r"cannot be used, .* No space left"):
+    with pytest.raises(StorageError, match=r"could not be read or written .* No space left"):
         callback.on_step_end()
     assert study.folder.trial(config.trial_id).read_end() is None

@@ -173,7 +173,7 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time_and_the_next_
         assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
     own, other = (load_delta(t.folder.path / "delta.safetensors")[0] for t in (short, whole))
     torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
-    assert caplog.text.count("its epoch starts again with") == 2
+    assert caplog.text.count("the epoch starts again with") == 2
 
     following = short.config.model_copy(update={"trial_id": "next", "number": 1})
     folder = short.study.folder.trial("next")
@@ -183,7 +183,7 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time_and_the_next_
     assert untimed(folder) == untimed(whole.folder)
 
 
-NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
+NO_MEMORY = "out of memory even with one image at a time (RuntimeError: "
 
 
 @pytest.mark.parametrize(

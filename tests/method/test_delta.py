@@ -64,14 +64,14 @@ def become_pipe(path: Path):
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "cannot be read"),
     "cut": (cut, "cannot be read"),
-    "a flipped number": (flip, "not those that were written"),
+    "a flipped number": (flip, "do not match its checksum"),
     "no metadata": (partial(save_file, {"x": torch.zeros(1)}), "is not a delta.*''"),
     "other format": (
         partial(rewrite, info="{}", file_format="pt"),
         f"not a delta.*'pt'.*'{KIND}{FORMAT}'",
     ),
     "nested": (partial(rewrite, info="[" * 100_000), "damaged metadata.*recursion"),
-    "a pipe": (become_pipe, "is not a delta: it is not a file"),
+    "a pipe": (become_pipe, "is not a file; expected a delta"),
     "a list": (partial(rewrite, info="[]"), "damaged metadata.*fingerprint"),
 }
 
@@ -107,7 +107,11 @@ def test_metadata_that_are_not_sound_are_refused(path: Path, field: str, value: 
 @pytest.mark.parametrize(
     "name, tensor, message",
     [
-        ("vision_model.no_such.bias", torch.zeros(32), r"vision_model\.no_such\.bias.*not have"),
+        (
+            "vision_model.no_such.bias",
+            torch.zeros(32),
+            r"vision_model\.no_such\.bias.*the model does not",
+        ),
         ("vision_model.post_layernorm.bias", torch.zeros(1), r"\(1,\).*\(32,\)"),
         ("vision_model.post_layernorm.bias", torch.full((32,), torch.nan), "not finite"),
     ],
@@ -136,7 +140,7 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
 def test_a_head_that_is_no_sound_one_is_refused(headed: Path, changes: dict[str, Tensor | None]):
     tensors, info = load_delta(headed)
     changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
-    with pytest.raises(DeltaError, match="the delta's head"):
+    with pytest.raises(DeltaError, match=r"the delta's head|the head in the delta"):
         read_head(changed, info)
 
 
@@ -161,5 +165,5 @@ def test_no_byte_of_it_can_change_unseen_and_its_hash_must_be_there():
         # What pads the header means nothing.
         assert (list(tensors), metadata) == (list(kept[0]), kept[1]), place
         assert torch.equal(tensors["a"], kept[0]["a"]), place
-    with pytest.raises(ValueError, match="not those that were written"):
+    with pytest.raises(ValueError, match="do not match its checksum"):
         from_checked_bytes(save({"b": TENSORS["b"]}, METADATA))

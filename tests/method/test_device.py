@@ -14,7 +14,7 @@ from study.method.device import choose_device, gpu_kind, list_gpus
     "cuda, mps, chosen, gpus",
     [
         (2, True, "cuda", ["0", "1"]),
-        (0, True, "mps", ["Apple's, by MPS, which is untested"]),
+        (0, True, "mps", ["Apple (MPS, untested)"]),
         (0, False, "cpu", []),
     ],
 )
@@ -28,7 +28,7 @@ def test_auto_is_cuda_then_mps_then_the_cpu(
     assert list_gpus() == gpus
     by_number = ", cuda:0, cuda:1" if chosen == "cuda" else ""
     allowed = "auto, cpu" if chosen == "cpu" else f"auto, cpu, {chosen}{by_number}"
-    with pytest.raises(DataError, match=f"; allowed here are {allowed}$"):
+    with pytest.raises(DataError, match=f"; expected one of {allowed}$"):
         choose_device("meta")
     ones = Mock()
     monkeypatch.setattr(torch, "ones", ones)

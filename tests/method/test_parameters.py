@@ -40,7 +40,7 @@ def test_each_bias_and_norm_but_the_keys_is_a_site_of_its_name(backbone: Backbon
     ],
 )
 def test_a_tensor_of_no_site_is_refused_by_name(name: str):
-    with pytest.raises(SubsetError, match=f"'{name}' is not a tensor of a site.* mlp.fc2, ln1, "):
+    with pytest.raises(SubsetError, match=f"'{name}' does not belong to a site.* mlp.fc2, ln1, "):
         find_tensor(name)
 
 

@@ -147,7 +147,7 @@ def test_a_site_of_a_stage_too_late_is_refused_before_anything_has_moved(
     monkeypatch.setattr(parameters, "SITES", tuple(late))
     case = Case(backbone, "text.mlp.fc2.bias + vision.ln1[1:]", 0, torch.float32)
     before = case.tuned()
-    with pytest.raises(SubsetError, match=r"first vision_model\.encoder\.layers\.1\.layer_norm1"):
+    with pytest.raises(SubsetError, match=r"such as vision_model\.encoder\.layers\.1\.layer_norm1"):
         train(case, forward=StagedClassifier)
     assert all(map(torch.equal, case.tuned(), before))
 

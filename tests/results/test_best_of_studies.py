@@ -38,7 +38,7 @@ def test_finished_trials_come_best_first_with_their_exact_settings_and_tests(
     storage: Path, caplog: pytest.LogCaptureFixture
 ):
     best = best_of_studies(storage, top=20)
-    assert "study 'damaged' is left out" in caplog.text
+    assert "study 'damaged' is skipped" in caplog.text
     found = [(one.study, one.trial.label, one.val_score, one.test_score) for one in best]
     assert found[:2] == [("late", "trial 1", 0.9, 0.75), ("early", "trial 1", 0.8, 0.75)]
     assert len(found) == 3 * 3 + 2

@@ -76,4 +76,4 @@ def test_features_move_with_their_own_encoder_and_images_may_be_gone(
     drift = study_drift(read_study_result(few_shot_study))
     assert drift.images is None
     assert drift.text.cosine < 1
-    assert "the features of images are not compared" in caplog.text
+    assert "image features are not compared" in caplog.text

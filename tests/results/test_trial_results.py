@@ -70,7 +70,7 @@ def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(few_s
 def test_a_folder_without_trials_or_a_configuration_is_an_error(
     few_shot_study: Path, tmp_path: Path
 ):
-    with pytest.raises(DataError, match="no trials/ folder"):
+    with pytest.raises(DataError, match="no folder trials/"):
         read_study_result(tmp_path)
     (few_shot_study / "study.yaml").unlink()
     with pytest.raises(ConfigError, match=r"study\.yaml is missing"):

@@ -96,7 +96,7 @@ def test_a_choice_is_kept_and_its_best_with_a_delta_is_final(written: StudyWrite
 
 def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
     add(written, 0.5, "failed")
-    with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
+    with pytest.raises(StudyError, match=r"no trial of study 'mine' ran all its epochs.*boom$"):
         read_or_choose_candidates(written.study)
     assert written.folder.read_json("candidates.json") is None
 

@@ -102,7 +102,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
     record(trial, 1)
     damage(trial.path / "state.safetensors")
     assert load_state(trial) is None
-    assert "the trial starts again" in caplog.text
+    assert "its trial starts again" in caplog.text
     close(trial, "stopped")
     assert trial.read_end() is not None
     assert not (trial.path / "delta.safetensors").exists()

@@ -55,7 +55,7 @@ def test_a_cluster_that_does_not_answer_is_refused(alone: pytest.MonkeyPatch, ad
         alone.setenv("RAY_ADDRESS", named)
         refuse_unreachable_cluster()
     alone.setenv("RAY_ADDRESS", address)
-    with pytest.raises(StudyError, match=f"answers at '{address}' .* RAY_ADDRESS=local"):
+    with pytest.raises(StudyError, match=f"responds at '{address}' .* RAY_ADDRESS=local"):
         refuse_unreachable_cluster()
 
 

@@ -55,7 +55,7 @@ def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
     faulty.trial_ended.side_effect = ValueError("a mistake of another package")
     notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]
     hears.trial_ended.assert_called_once_with(1, 2, 3)
-    assert "failed; the study goes on" in caplog.text
+    assert "failed; the study continues" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_process_of_ray_that_ends_is_reported_once(
         threading.Event().wait(0.2)
         assert message.empty()
         raylet.kill()
-        assert message.get(timeout=120) == ("one of Ray's own processes has ended", "go on")
+        assert message.get(timeout=120) == ("one of Ray's processes ended", "go on")
         threading.Event().wait(0.2)
     assert message.empty()
 

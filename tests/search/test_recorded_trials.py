@@ -63,5 +63,5 @@ def test_data_that_changed_since_a_trial_began_are_refused(written: StudyWriter)
     """As by a split file that lost a line."""
     written.trial(1, trial_id="test-clipfit-seed1", stage="test")
     data = trial_data(digest="b" * 64)
-    with pytest.raises(DataError, match=r"test-clipfit-seed1 .*tasks-bbb"):
+    with pytest.raises(DataError, match=r"test-clipfit-seed1; .*tasks-bbb"):
         read_recorded_trials(written.study, "test", {1: data}, [])

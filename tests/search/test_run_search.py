@@ -220,7 +220,7 @@ def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(make_stu
         if study.folder.trial(trial_id).read_config()["group"] == "baseline":
             assert end.status == "finished"
         elif end.status == "stopped":
-            assert str(end.reason).startswith("the time of the search was over at epoch")
+            assert str(end.reason).startswith("time limit of the search at epoch")
     study.config = changed(study.config, minutes=1e-6)
     study.search(run_in_process)
     assert {trial.trial_id: trial.read_end() for trial in study.folder.trials()} == ends

@@ -93,7 +93,7 @@ def test_wherever_a_driver_dies_the_same_trials_are_stopped():
         assert search.run(dies_after) == undisturbed
 
 
-HALVED, OVER = "successive halving at epoch", "the time of the search was over at epoch"
+HALVED, OVER = "successive halving at epoch", "time limit of the search at epoch"
 
 
 # Why a trial stops beside others of the group `a` in time, and when the search's time is over.

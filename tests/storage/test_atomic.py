@@ -46,7 +46,7 @@ def test_what_fails_for_good_is_reported_at_once_and_leaves_the_old_file(
 
     with monkeypatch.context() as forbidden:
         forbidden.setattr(failing, fail)
-        with pytest.raises(StorageError, match=f"{path} cannot be used: it may not be"):
+        with pytest.raises(StorageError, match=f"{path} cannot be read or written: it may not be"):
             write_atomically(path, "new")
     assert clock.now == began
     assert path.read_text() == "öld"
@@ -64,7 +64,9 @@ def test_an_outage_is_waited_for_once_until_it_ends(
 
     def seconds_to_fail() -> float:
         begun = clock.now
-        with pytest.raises(StorageError, match=r"nor could it within 60 seconds: No space left"):
+        with pytest.raises(
+            StorageError, match=r"could not be read or written for 60 seconds: No space left"
+        ):
             write_atomically(tmp_path / "file", "x")
         return clock.now - begun
 

@@ -60,7 +60,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     whole = folder.trial("search-0000")
     damage(whole.path / name)
     repair(folder)
-    assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
+    assert f"{name} damaged in {whole.path}; the trial is trained again" in caplog.text
     assert (whole.read_end(), whole.read_reports()) == (None, [])
     assert whole.read_config() == {"number": 0, "stage": "search"}
     assert not (whole.path / "delta.safetensors").exists()

@@ -55,5 +55,5 @@ def test_a_file_of_another_format_is_refused(
     tmp_path: Path, write: Callable[[Path, str], Callable[[], object]], number: str, has: str
 ):
     read = write(tmp_path / "mine", number)
-    with pytest.raises(FormatError, match=f"mine.* has {has}, and this version .*reads format 2;"):
+    with pytest.raises(FormatError, match=f"mine.* has {has}; this version .*reads only format 2"):
         read()

@@ -19,7 +19,7 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     other.create("", {})
     assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
     with pytest.raises(
-        FolderError, match=r"study 'mine' exists in .*\n +clipfit-study resume /.*/mine$"
+        FolderError, match=r"study 'mine' already exists in .*\n +clipfit-study resume /.*/mine$"
     ):
         folder.create("seed: 2\n", {})
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
@@ -30,7 +30,7 @@ def test_a_study_has_one_driver_at_a_time_whom_a_look_finds_and_does_not_keep_ou
 ):
     assert not folder.has_driver(), "nobody has run it yet"
     with folder.locked():
-        with pytest.raises(FolderError, match="run by another process"):
+        with pytest.raises(FolderError, match="running in another process"):
             StudyFolder(folder.path).locked().__enter__()
         assert [folder.has_driver() for _ in range(2)] == [True, True]
     assert not folder.has_driver()

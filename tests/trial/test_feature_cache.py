@@ -81,7 +81,7 @@ def test_a_damaged_file_is_reported_and_made_again(
     damage(path)
     cached_features(tmp_path, WHAT, classifier, computed)
     assert computed.call_count == 2
-    assert f"{path} is damaged, and computed again" in caplog.text
+    assert f"{path} is damaged, so its features are computed again" in caplog.text
     assert path.read_bytes() == contents
 
 
@@ -98,7 +98,7 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     for _ in range(2):
         assert cached_features(tmp_path, WHAT, classifier, computed)["x"].shape == (3, 2)
     assert computed.call_count == 2
-    assert "read-only; other processes compute for themselves" in caplog.text
+    assert "read-only; other processes compute these features again" in caplog.text
 
 
 def test_a_process_keeps_the_longest_what_was_used_last():
