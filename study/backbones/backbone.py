@@ -88,14 +88,14 @@ class Backbone:
         if length > longest:
             prompt = prompts[ends.index(end)]
             raise DataError(
-                f"prompt '{prompt[:80]}…' has {length} tokens; {self.name} reads at most {longest}"
+                f"prompt '{prompt[:80]}…' has {length} tokens; {self.name} allows at most {longest}"
             )
         rows = [row[:length] for row in rows]
         largest = max(max(row) for row in rows)
         if largest >= text.vocab_size:
             raise BackboneError(
-                f"the tokenizer of '{self.name}' gives id {largest}, its text encoder knows "
-                f"0 to {text.vocab_size - 1}; the tokenizer and the model do not belong together"
+                f"the tokenizer of '{self.name}' returns id {largest}; its text encoder has ids "
+                f"0 to {text.vocab_size - 1}; the tokenizer does not belong to the model"
             )
         return torch.tensor(rows, dtype=torch.int64)
 

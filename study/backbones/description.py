@@ -26,7 +26,7 @@ NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """The pattern of a checkpoint's name on the hub."""
 CONFIGS = ("config.json", OPEN_CLIP_CONFIG)
 """The configuration files; every checkpoint has at least one of them."""
-ALLOWED = "expected a Hugging Face CLIP checkpoint with safetensors weights, by hub name or folder"
+ALLOWED = "expected the hub name or folder of a Hugging Face CLIP with safetensors weights"
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
@@ -75,8 +75,7 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
         allowed = ", ".join(map(repr, FAMILIES))
         raise BackboneError(
             f"backbone '{name}' is a '{values.get('model_type')}' model; expected one of {allowed} "
-            "(SigLIP and SigLIP 2 of a fixed resolution are both 'siglip'), and OpenCLIP "
-            "checkpoints"
+            "('siglip' includes SigLIP 2 of a fixed resolution), or an OpenCLIP checkpoint"
         )
     else:
         family = values["model_type"]
@@ -109,11 +108,13 @@ def _architecture(config: Any, family: Family) -> Architecture:
     else:
         dim = config.text_config.projection_size
         if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
-            raise BackboneError("vision_use_head is false; expected an image encoder with its pool")
+            raise BackboneError(
+                "vision_use_head is false; expected an image encoder with a pooling head"
+            )
         if dim != vision.hidden_size:
             raise BackboneError(
-                f"texts have {dim} features, and images {vision.hidden_size}: they cannot be "
-                "compared"
+                f"text features have size {dim}, but image features {vision.hidden_size}; expected "
+                "equal sizes"
             )
     return Architecture(
         text=_shape("text", config.text_config, dim),
@@ -135,7 +136,7 @@ def _unreadable(name: CheckpointName, revision: str | None, error: Exception) ->
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if isinstance(error.__cause__, LocalEntryNotFoundError):
-        fault = "something else answers in its place"
+        fault = "the response is not from the hub"
         return BackboneError(format_unreachable(name, revision, fault))
     return BackboneError(
         f"backbone '{name}' cannot be found or read ({format_cause(error)}); {ALLOWED}"
@@ -158,11 +159,10 @@ def _find_config(
     if is_folder:
         _refuse_incomplete(Path(name))
     elif is_in_folder or isinstance(name, Path) or not NAME_ON_HUB.fullmatch(name):
-        state = "a file" if os.path.exists(path) else "not there"  # noqa: PTH110
+        state = "is a file" if os.path.exists(path) else "does not exist"  # noqa: PTH110
         raise BackboneError(
-            f"backbone '{name}' is not a folder: {Path(name).absolute()} is {state}; expected "
-            "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
-            "of the hub"
+            f"backbone '{name}' is not a folder: {Path(name).absolute()} {state}; expected a hub "
+            "name, or a folder with config.json, weights in safetensors format and a tokenizer"
         )
     locally = is_folder or must_read_locally(name, CONFIGS, revision)
     source = Source(name, revision, locally)
@@ -207,7 +207,7 @@ def _refuse_incomplete(folder: Path) -> None:
     if not any((folder / file).exists() for file in CONFIGS):
         missing.append("config.json")
     if missing:
-        raise BackboneError(f"backbone '{folder}' has no {' and no '.join(missing)} in its folder")
+        raise BackboneError(f"backbone '{folder}' lacks {' and '.join(missing)}")
 
 
 def format_cause(error: Exception) -> str:

@@ -92,8 +92,8 @@ def download_hint(name: str, revision: str | None, setting: str) -> str:
     """
     at = f" --revision {revision}" if revision else ""
     return (
-        f"on a machine with network `hf download {name}{at} --local-dir DIR`, then copy DIR here "
-        f"and set {setting}"
+        f"run `hf download {name}{at} --local-dir DIR` on a machine with internet access, copy DIR "
+        f"here, and set {setting}"
     )
 
 
@@ -122,7 +122,7 @@ def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -
     from huggingface_hub import HfApi
 
     return (
-        f"backbone '{name}' is not a folder here and not in this machine's cache of the hub, and "
-        f"{HfApi().endpoint} does not answer ({fault}). Bring it over: "
+        f"backbone '{name}' is neither a folder nor in this machine's cache of the hub, and "
+        f"{HfApi().endpoint} does not respond ({fault}). To download it elsewhere, "
         f"{download_hint(str(name), revision, 'backbone.name=DIR')}"
     )

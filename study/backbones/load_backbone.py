@@ -44,8 +44,8 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
         raise
     except SafetensorError as error:
         raise BackboneError(
-            f"backbone '{name}' has weights that cannot be read ({format_cause(error)}): was the "
-            "file written whole?"
+            f"the weights of backbone '{name}' cannot be read ({format_cause(error)}); is the file "
+            "complete?"
         ) from error
     except Exception as error:  # transformers raises many types, all about this checkpoint
         cause = f"{type(error).__name__}: {format_cause(error)}"
@@ -53,8 +53,8 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
     _refuse_incomplete(name, clip, report)
     if not has_words(tokenizer):
         raise BackboneError(
-            f"backbone '{name}' has a tokenizer without words; expected a checkpoint with its "
-            "tokenizer.json, or vocab.json and merges.txt"
+            f"the tokenizer of backbone '{name}' has no vocabulary; expected tokenizer.json, or "
+            "vocab.json and merges.txt, in the checkpoint"
         )
     if description.architecture.family == "siglip":
         split_biases(clip)
@@ -105,8 +105,8 @@ def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
     unknown = sorted(report["unexpected_keys"])
     if given and unknown:
         raise BackboneError(
-            f"backbone '{source.name}' has {len(unknown)} tensors that a CLIP does not have, first "
-            f"{unknown[0]}: it is another network than its configuration says"
+            f"the weights of backbone '{source.name}' do not match its configuration: "
+            f"{len(unknown)} tensors do not belong to a CLIP, such as {unknown[0]}"
         )
     return model, report
 
@@ -142,21 +142,22 @@ def _refuse_incomplete(name: CheckpointName, clip: Any, report: Mapping[str, Any
     if missing:
         model_class = type(clip).__name__
         raise BackboneError(
-            f"backbone '{name}' lacks {len(missing)} tensors of a {model_class}, first {missing[0]}"
+            f"backbone '{name}' lacks {len(missing)} tensors of a {model_class}, such as "
+            f"{missing[0]}"
         )
     mismatched = sorted(report["mismatched_keys"])
     if mismatched:
         tensor, shape, expected = mismatched[0]
         raise BackboneError(
-            f"backbone '{name}' has {len(mismatched)} tensors of another shape than its "
-            f"config.json says, first {tensor}: {tuple(shape)} in the weights, and "
-            f"{tuple(expected)} by config.json; the two files do not belong together"
+            f"the weights of backbone '{name}' do not match its config.json: {len(mismatched)} "
+            f"tensors differ in shape, such as {tensor}, which has {tuple(shape)} instead of "
+            f"{tuple(expected)}"
         )
     fault = find_weights_fault(clip.named_parameters())
     if fault is not None:
         raise BackboneError(
-            f"backbone '{name}' has {fault}; expected finite weights that are not zero "
-            "throughout: was the file written whole?"
+            f"backbone '{name}' has {fault}; expected finite weights that are not all zero. Is the "
+            "file complete?"
         )
 
 
@@ -176,5 +177,5 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
         if not ends.isfinite().all():
             return f"NaN or infinity in {name}"
         if name.endswith(".weight") and not ends.any():
-            return f"nothing but zeros in {name}"
+            return f"only zeros in {name}"
     return None

@@ -137,9 +137,8 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
                 allowed = repr(fixed[key]) if key in fixed else "a model without it"
                 raise BackboneError(
                     f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; "
-                    f"expected {allowed}: an image encoder and a text encoder as in OpenAI's "
-                    "CLIP (many others are also published for transformers, which is read if it "
-                    "is a CLIP or a SigLIP)"
+                    f"expected {allowed}, as in OpenAI's CLIP. If the model is also published "
+                    "for transformers as a CLIP or SigLIP, use that checkpoint"
                 )
     try:
         vision_config = _encoder_values(vision, model, default_width=768)
@@ -209,8 +208,8 @@ def open_clip_framing(name: CheckpointName, contents: _Values) -> Framing:
     interpolation = values.get("interpolation", "bicubic")
     if mode not in ("shortest", "squash") or interpolation not in get_args(Interpolation):
         raise BackboneError(
-            f"backbone '{name}' prepares images by resize_mode {mode!r} and interpolation "
-            f"{interpolation!r}; expected 'shortest' or 'squash', and 'bicubic' or 'bilinear'"
+            f"backbone '{name}' has resize_mode {mode!r} and interpolation {interpolation!r}; "
+            f"expected 'shortest' or 'squash', and 'bicubic' or 'bilinear'"
         )
     return Framing(mode == "squash", interpolation)
 
@@ -280,7 +279,7 @@ def to_open_clip(clip: Any) -> tuple[JsonObject, _Tensors]:
     activations = {text.hidden_act, vision.hidden_act}
     if config.model_type != "clip" or activations not in ({"quick_gelu"}, {"gelu"}):
         raise BackboneError(
-            f"OpenCLIP's own networks have no '{config.model_type}' model with the activation "
+            f"OpenCLIP has no '{config.model_type}' model with the activation "
             f"{' and '.join(sorted(activations))}; expected a CLIP with quick_gelu or gelu"
         )
     vision_cfg = {

@@ -36,8 +36,8 @@ def load_tokenizer(description: Description) -> Any:
         if not source.find(*TOKENIZER):
             raise BackboneError(
                 f"backbone '{source.name}' is an OpenCLIP checkpoint without the files of its "
-                f"tokenizer, {other_name or 'that of CLIP'}; expected one with them, or for that "
-                "of CLIP the optional extra: pip install 'clipfit-study[openclip]'"
+                f"tokenizer, {other_name or 'that of CLIP'}; add them, or for the tokenizer of "
+                "CLIP, pip install 'clipfit-study[openclip]'"
             )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
@@ -48,8 +48,8 @@ def load_tokenizer(description: Description) -> Any:
         if is_sentencepiece_available() and is_protobuf_available():
             raise
         raise BackboneError(
-            f"backbone '{source.name}' has a tokenizer that needs the optional extra: "
-            "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
+            f"the tokenizer of backbone '{source.name}' needs an optional extra (sentencepiece and "
+            "protobuf): pip install 'clipfit-study[siglip]'"
         ) from error
 
 
@@ -102,9 +102,9 @@ def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]
     for number, row in enumerate(rows):
         if eos_token_id not in row:
             raise BackboneError(
-                f"token ids of prompt {number} never hold the end-of-text id {eos_token_id} of the "
-                "checkpoint's text_config, so every class would get the same feature; "
-                "the tokenizer and the model do not belong together"
+                f"the token ids of prompt {number} lack the end-of-text id {eos_token_id} of the "
+                "checkpoint's text_config, so all classes would have the same feature; the "
+                "tokenizer does not belong to the model"
             )
         ends.append(row.index(eos_token_id))
     return ends

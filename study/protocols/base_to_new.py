@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 CLASS_FOLDS = Rule(
     "class_folds",
-    "by leaving out base classes in turn: on held-out images of the kept ones, and on the left-out "
-    "ones as stand-ins for new classes",
+    "by leaving out some base classes at a time, on held-out images of the other base classes and "
+    "on the classes left out, which stand for new classes",
     class_fold_tasks,
     folds=3,
 )
 BASE = Rule(
     "base",
-    "on validation images of the base classes alone, which says little about new classes: "
-    "selection is weak",
+    "on validation images of the base classes only, which predict the accuracy on new classes "
+    "poorly",
     holdout_tasks,
 )
 
@@ -49,10 +49,9 @@ class BaseToNew(Protocol):
 
     name = "base_to_new"
     sentence = (
-        "Base to new: a model learns from a few images of the first half of the classes "
-        "(base). It is scored by the harmonic mean of its accuracy on test images of those and of "
-        "the other half (new), of which it never saw an image. Each half is tested among its own "
-        "names."
+        "Base to new: a model is trained on a few images of the first half of the classes (base). "
+        "Its score is the harmonic mean of its test accuracies on these classes and on the other "
+        "half (new), each among its own class names. It is never trained on images of new classes."
     )
     metric = "hmean"
     parts = ("base", "new")
@@ -79,8 +78,8 @@ class BaseToNew(Protocol):
         if len(base) >= FEWEST_CLASSES_FOR_FOLDS:
             return CLASS_FOLDS
         logger.warning(
-            "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
-            "classes alone and selection is weak",
+            "%s has %d base classes; class folds need %d, so trials are compared on base classes "
+            "only, which is less reliable",
             seen.name,
             len(base),
             FEWEST_CLASSES_FOR_FOLDS,
@@ -96,7 +95,9 @@ class BaseToNew(Protocol):
             DataError: there are no new classes; see also `study.data.tasks.task_of_test`.
         """
         if not self.scored(dataset)["new"]:
-            raise DataError(f"{dataset.name}: {self.name} needs a training split of 2 classes")
+            raise DataError(
+                f"{dataset.name}: {self.name} needs 2 or more classes with training images"
+            )
         return super().task_of_test(dataset, shots, targets)
 
 
@@ -105,10 +106,10 @@ class Generalized(BaseToNew):
 
     name = "generalized"
     sentence = (
-        "Generalized: a model learns from a few images of the first half of the classes (base), "
-        "and is tested on images of all classes with all names as possible answers. It is scored "
-        "by H, the harmonic mean of its accuracy on images of the base classes and on those of the "
-        "other half (new), of which it never saw an image; both are averaged over classes."
+        "Generalized: a model is trained on a few images of the first half of the classes (base), "
+        "and tested on images of all classes, among all class names. Its score is H, the harmonic "
+        "mean of its accuracies on base classes and on the other half (new), each averaged over "
+        "classes. It is never trained on images of new classes."
     )
     metric = "H"
     class_averaged = True
@@ -135,7 +136,9 @@ class Generalized(BaseToNew):
                 `study.data.tasks.task_of_test`.
         """
         if len(self.scored(dataset)["base"]) < 2:
-            raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
+            raise DataError(
+                f"{dataset.name}: {self.name} needs 3 or more classes with training images"
+            )
         task = super().task_of_test(dataset, shots, targets)
         answers = self.answers(dataset)
         parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)

@@ -10,7 +10,7 @@ from study.protocols.protocol import PartAccuracies, Protocol, Report, Rule, Sco
 
 HOLDOUT = Rule(
     "holdout",
-    "on validation images of the same classes, drawn beside the training images",
+    "on validation images of the same classes",
     holdout_tasks,
 )
 FOLDS = Rule(
@@ -26,8 +26,8 @@ class FewShot(Protocol):
 
     name = "few_shot"
     sentence = (
-        "Few-shot: a model learns from a few images of every class, and is scored by its "
-        "accuracy on the test images of all classes."
+        "Few-shot: a model is trained on a few images of every class. Its score is its accuracy on "
+        "the test images of all classes."
     )
     rules: ClassVar[tuple[Rule, ...]] = (HOLDOUT, FOLDS)
 
@@ -54,9 +54,9 @@ class Transfer(FewShot):
 
     name = "transfer"
     sentence = (
-        "Transfer: a model learns from a few images of every class of one dataset, the "
-        "source, and is scored by its mean accuracy on the test images of other datasets, each "
-        "with the names of its own classes. Whatever is chosen is chosen on the source."
+        "Transfer: a model is trained on a few images of every class of one dataset, the source. "
+        "Its score is its mean accuracy on the test images of other datasets, each among its own "
+        "class names. Only images of the source are used for selection."
     )
     ablates = False
     targets: ClassVar[Targets] = "needed"
@@ -78,12 +78,12 @@ class Transfer(FewShot):
 
 
 class ZeroShot(Transfer):
-    """Testing the backbone as it is."""
+    """Testing the untuned backbone."""
 
     name = "zero_shot"
     sentence = (
-        "Zero-shot: nothing is trained; the backbone is scored as it is by its accuracy "
-        "on all test images, the mean over the datasets where there are several."
+        "Zero-shot: nothing is trained. The score is the accuracy of the untuned backbone on all "
+        "test images; with several datasets, the mean over them."
     )
     trains = False
     targets = "allowed"

@@ -121,8 +121,8 @@ class Protocol(ABC):
         rules = {rule.name: rule for rule in self.rules}
         if name not in rules:
             raise DataError(
-                f"protocol {self.name!r} cannot select by {name!r}; "
-                f"expected {', '.join(rules) or 'no selection'}"
+                f"protocol {self.name!r} has no selection rule {name!r}; "
+                f"expected {', '.join(rules) or 'none'}"
             )
         return rules[name]
 
@@ -183,17 +183,18 @@ class Protocol(ABC):
         if self.class_averaged and config.search.metric == "accuracy":
             yield Fault(
                 "search.metric",
-                f"{self.name} averages over classes; expected auto or balanced_accuracy",
+                f"is accuracy, but {self.name} averages over classes; expected auto or "
+                "balanced_accuracy",
             )
         if config.ablation is not None and not self.ablates:
             yield Fault(
                 "ablation",
-                f"cannot be of {self.name}; expected few_shot, base_to_new or generalized",
+                f"is not possible with {self.name}; expected few_shot, base_to_new or generalized",
             )
         if self.targets == "refused" and config.data.targets:
             yield Fault(
                 "data.targets",
-                f"{self.name} has no use for them; allowed with transfer and zero_shot",
+                f"have no effect with {self.name}, only with transfer and zero_shot",
             )
         if self.targets == "needed" and not config.data.targets:
             yield Fault(
@@ -206,13 +207,13 @@ class Protocol(ABC):
                 yield Fault("search.minutes", "has no effect without a search")
             if config.final.images == "everything":
                 yield Fault(
-                    "final.images", "has no effect without a search, which chooses what to train"
+                    "final.images", "has no effect without a search, which selects the final model"
                 )
             for label, method in config.search.searched_methods.items():
                 yield Fault(
                     f"search.baselines.{label}",
-                    "has a learning rate that is searched, and this study has no search; "
-                    f"expected a fixed one, such as lr: {method.rates[0]:g}",
+                    f"lr is a range, but this study has no search; expected one rate, such as lr: "
+                    f"{method.rates[0]:g}",
                 )
         rules = [AUTO]
         rules.extend(rule.name for rule in self.rules)
@@ -220,6 +221,6 @@ class Protocol(ABC):
         if self.rules and self.validates(config) and selection not in rules:
             yield Fault(
                 "search.selection",
-                f"'{selection}' cannot score trials of the "
-                f"protocol {self.name}; expected one of {', '.join(rules)}",
+                f"'{selection}' is not a rule of protocol {self.name}; "
+                f"expected one of {', '.join(rules)}",
             )

@@ -52,7 +52,7 @@ def remove_all(folder: Path):
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (remove_all, r"no weights in safetensors format and no config\.json"),
+    "empty": (remove_all, r"lacks weights in safetensors format and config\.json"),
     "cut": (lambda f: (f / "config.json").write_text("{"), "cannot be found or read"),
     "another model": (set_in(None, "model_type", "bert"), "is a 'bert' model"),
     "no layers": (
@@ -82,6 +82,6 @@ def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
-    message = r"is not a folder: .* is (not there|a file); expected .* or a name of the hub$"
+    message = r"is not a folder: .* (does not exist|is a file); expected a hub name"
     with pytest.raises(BackboneError, match=message):
         read_architecture(name)

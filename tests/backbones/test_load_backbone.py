@@ -43,25 +43,25 @@ def written(file: str, text: str) -> Callable[[Path], object]:
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "corrupt": (
         written("model.safetensors", "\0" * 200),
-        r"weights that cannot be read \(.*: was the file written whole",
+        r"cannot be read \(.*; is the file complete",
     ),
     "pickled": (
         lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-        "no weights in safetensors format",
+        "lacks weights in safetensors format",
     ),
     "lacking": (
         weights("vision_model.post_layernorm.bias", None),
-        r"lacks 1 tensors of a CLIPModel, first vision_model\.post_layernorm\.bias",
+        r"lacks 1 tensors of a CLIPModel, such as vision_model\.post_layernorm\.bias",
     ),
     "misshapen": (
         weights("text_projection.weight", torch.zeros(24, 31)),
-        r"1 tensors of another shape .* text_projection\.weight: \(24, 31\) in the weights",
+        r"1 tensors differ in shape, .* text_projection\.weight, which has \(24, 31\)",
     ),
     "zeros": (
         weights("visual_projection.weight", torch.zeros(24, 32)),
-        r"nothing but zeros in visual_projection\.weight",
+        r"only zeros in visual_projection\.weight",
     ),
-    "no_tokenizer": (no_tokenizer, "tokenizer without words"),
+    "no_tokenizer": (no_tokenizer, "has no vocabulary"),
     "corrupt_tokenizer": (written("tokenizer.json", "{"), "cannot be loaded"),
     "strange_processor": (
         written("preprocessor_config.json", '{"image_mean": "dark", "image_std": 1}'),

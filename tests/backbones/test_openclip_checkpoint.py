@@ -131,10 +131,10 @@ def weights(name: str, tensor: torch.Tensor | None) -> Callable[[Path], None]:
     [
         (
             weights("visual.transformer.resblocks.0.ls_1.gamma", torch.ones(32)),
-            r"1 tensors that a CLIP does not have, first .*ls_1\.gamma",
+            r"1 tensors do not belong to a CLIP, such as .*ls_1\.gamma",
         ),
         (Path.unlink, f"has no {OPEN_CLIP_WEIGHTS}"),
-        (cut, r"cannot be read .* written whole"),
+        (cut, r"cannot be read .* complete"),
     ],
 )
 def test_weights_that_are_not_of_the_network_or_not_whole_are_refused(
@@ -159,5 +159,5 @@ def test_without_open_clip_the_folders_tokenizer_is_read_or_the_extra_is_named(
     assert torch.equal(load_backbone(tmp_path).tokenize(PROMPTS), own.tokenize(PROMPTS))
     named = {**MODEL["text_cfg"], "hf_tokenizer_name": "someone/words"}
     write_open_clip(tmp_path / "named", {"text_cfg": named})
-    with pytest.raises(BackboneError, match="files of its tokenizer, someone/words; expected"):
+    with pytest.raises(BackboneError, match="files of its tokenizer, someone/words; add them"):
         load_backbone(tmp_path / "named")

@@ -135,6 +135,6 @@ def test_without_sentencepiece_the_extra_is_named(
 ):
     monkeypatch.setattr("transformers.utils.is_sentencepiece_available", lambda: False)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", Mock(side_effect=ImportError))
-    message = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
+    message = r"pip install 'clipfit-study\[siglip\]'"
     with pytest.raises(BackboneError, match=message):
         load_backbone(checkpoint)

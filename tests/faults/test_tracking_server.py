@@ -61,7 +61,7 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_reported(
 ):
     proxy.fail(fault)
     address = proxy.uri.replace("//", f"//me:{SECRET}@")
-    with pytest.raises(TrackingError, match=r"127.0.0.1:\d+ does not answer \(") as caught:
+    with pytest.raises(TrackingError, match=r"127.0.0.1:\d+ does not respond \(") as caught:
         connect(address, "any")
     assert len(proxy.asked) == 1
     assert SECRET not in str(caught.value)
@@ -86,8 +86,8 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     assert tracker.close(finished=True).missing == ""
     assert_whole(proxy.uri, study)
     first, *others = (record.message for record in caplog.records if "MLflow" in record.message)
-    assert first.startswith("results are not sent to MLflow until this passes: ")
-    assert others == ["results are sent to MLflow again"]
+    assert first.startswith("results cannot be sent to MLflow, retrying: ")
+    assert others == ["results are being sent to MLflow again"]
     assert SECRET not in caplog.text
 
 
@@ -111,7 +111,7 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     assert {f"search-{number:04d}" for number in range(3)} <= set(
         re.findall(r"search-\d+", missing)
     )
-    with pytest.raises(TrackingError, match="does not answer"):
+    with pytest.raises(TrackingError, match="does not respond"):
         sync(study, proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # the server is slow and not away
     send_all_later(study, proxy)

@@ -31,12 +31,12 @@ def is_absent_store(uri: str) -> bool:
         return False
     parsed = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?#]+)(?:[?#].*)?", uri)
     if parsed is None or parsed[1] == ":memory:":
-        raise TrackingError(f"{uri} doesn't name a file that outlasts the study; {ADVICE}")
+        raise TrackingError(f"{uri} is not a file that remains after the study; {ADVICE}")
     if runs_in_copy():
-        raise TrackingError(f"{uri} is on the machine that this job happens to run on; {ADVICE}")
+        raise TrackingError(f"{uri} would be on whichever machine runs this job; {ADVICE}")
     file = Path(parsed[1])
     if not file.parent.is_dir():
-        raise TrackingError(f"the folder of {uri} does not exist; make it, or {ADVICE}")
+        raise TrackingError(f"the folder of {uri} does not exist; create it, or {ADVICE}")
     if file.exists() and (file.is_dir() or file.stat().st_size):
         return False
     refuse_unwritable(file.parent)

@@ -53,7 +53,7 @@ def decide_champion(
         if wins:
             client.set_registered_model_alias(version.name, CHAMPION, version.version)
         elif holder:
-            reason = f"version {holder} stays, since {reason}"
+            reason = f"version {holder} remains, because {reason}"
         return wins, reason
 
 
@@ -65,20 +65,18 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
         champion: the tags of the present champion; None if there is none.
     """
     if challenger.get(BEATS_CHANCE) == NOT_SHOWN:
-        return False, "the new one is not shown to beat chance on test"
+        return False, "the new one is not significantly better than chance on test"
     if champion is None:
         return True, "there was no champion before"
     if all(challenger[key] == champion.get(key) for key in ORIGIN):
-        return True, "it is another training of what the champion was chosen for"
+        return True, "it is another training of the champion’s configuration"
     for key in CONDITIONS:
         if challenger[key] != champion.get(key):
             return False, (
-                f"the new one was chosen under another {key} ({champion.get(key)}, here "
-                f"{challenger[key]}) and validation scores are not comparable"
+                f"the {key} differs ({challenger[key]} instead of {champion.get(key)}), so "
+                "validation scores are not comparable"
             )
     new, old, study = float(challenger[SCORE]), float(champion[SCORE]), champion.get("study")
     if new > old:
-        return True, f"its validation score is {new:.1%}, and that of study '{study}' is {old:.1%}"
-    return False, (
-        f"the new one has {new:.1%} on validation, no better than study '{study}' ({old:.1%})"
-    )
+        return True, f"its validation score is {new:.1%}, above {old:.1%} of study '{study}'"
+    return False, (f"the new validation score is {new:.1%}, not above {old:.1%} of study '{study}'")

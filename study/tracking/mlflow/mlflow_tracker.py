@@ -62,7 +62,7 @@ class MlflowTracker(Tracker):
             register_best(self._sync.run)
         except StudyError as error:
             command = study_command("sync", self._sync.run.study.folder.path)
-            message = "the best model is not in the model registry: %s; to put it there, run\n  %s"
+            message = "the final model is not in the model registry: %s; to register it, run\n  %s"
             logger.warning(message, error, command)
 
     def close(self, *, finished: bool) -> TrackerMessages:

@@ -18,7 +18,7 @@ from study.serving.saved_model import DELTA, Origin, SavedModel, read_saved_mode
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import is_absent_store, tracking_uri
 
-ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
+ADDRESS_FORMS = "models:/NAME/VERSION or models:/NAME@ALIAS"
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
 
 
@@ -36,19 +36,19 @@ def download_model(address: str, folder: Path) -> SavedModel:
     parsed = _ADDRESS.fullmatch(address)
     if not parsed:
         raise DeltaError(
-            f"{address} is not an address of a registered model; expected one of {ADDRESS_FORMS}"
+            f"{address} is not the address of a registered model; expected {ADDRESS_FORMS}"
         )
     uri = tracking_uri(None)
     if is_absent_store(uri):
         raise TrackingError(
-            f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
-            "the address of the server or store that has it"
+            f"{address} is not found, because {uri} does not exist; set MLFLOW_TRACKING_URI to "
+            "the server or store that contains it"
         )
-    fault = f"{redacted_text(uri)} does not give {address}"
+    fault = f"{redacted_text(uri)} cannot provide {address}"
     version = server.call_mlflow(
         lambda: _download(uri, parsed, folder, fault),
         fault,
-        "; see MLFLOW_TRACKING_URI",
+        "; check MLFLOW_TRACKING_URI",
     )
     return _read_model(version, folder)
 

@@ -81,7 +81,7 @@ def register_best(run: StudyRun) -> Registration | None:
         return None
     registration = server.call_mlflow(
         lambda: _register(registered, run),
-        "MLflow does not take the model",
+        "MLflow rejects the model",
     )
     run.study.folder.write_json(REGISTERED, registration)
     return registration
@@ -101,9 +101,9 @@ def _register(best: BestConfiguration, run: StudyRun) -> Registration:
         client.create_registered_model(
             name,
             tags={"dataset": dataset},
-            description=f"CLIP tuned by studies on {dataset}, one version a study. The alias "
-            f"`{CHAMPION}` goes to the best validation score under one protocol, selection "
-            "rule and split.",
+            description=f"CLIP tuned on {dataset}, one version per study. The alias `{CHAMPION}` "
+            "marks the best validation score among versions with the same protocol, selection rule "
+            "and split.",
         )
     except MlflowException:
         client.get_registered_model(name)  # another study may have just created it
@@ -219,11 +219,11 @@ def describe_version(study: Study, best: BestConfiguration) -> str:
     candidate, score = best.candidate, best.model_scores.get("test_score")
     subset = candidate.settings.column_values()["subset"]
     trained = "one training" if best.final else f"the mean over {len(best.trials)} seeds"
-    tested = "not tested" if score is None else f"{score:.1%} on test, {trained}"
+    tested = "not tested" if score is None else f"test score {score:.1%} ({trained})"
     text = (
-        f"`{subset}` with a {candidate.settings.head} head, trial `{best.model_trial.trial_id}` of "
-        f"the study `{study.folder.name}`. {candidate.val_score or 0.0:.1%} on validation; "
-        f"{tested}."
+        f"`{subset}` with a {candidate.settings.head} head, from trial "
+        f"`{best.model_trial.trial_id}` of study `{study.folder.name}`. Validation score "
+        f"{candidate.val_score or 0.0:.1%}; {tested}."
     )
     if best.against_chance and not best.against_chance.is_proven:
         text += f" It is {best.against_chance.caveat}."

@@ -76,7 +76,7 @@ def connect(uri: str, experiment: str) -> MlflowClient:
     """
     existing = call_mlflow(
         lambda: open_client(uri).get_experiment_by_name(experiment),
-        f"the MLflow tracking server or store {redacted_text(uri)} does not answer",
+        f"the MLflow tracking server or store {redacted_text(uri)} does not respond",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
     )
     if existing is not None and existing.lifecycle_stage == "deleted":

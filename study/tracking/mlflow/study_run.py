@@ -54,7 +54,7 @@ class StudyRun:
         self.client = server.connect(uri, study.config.tracking.experiment)
         server.call_mlflow(
             self._open,
-            f"the MLflow tracking server or store {redacted_text(uri)} does not take a run",
+            f"the MLflow tracking server or store {redacted_text(uri)} rejects the run",
         )
 
     def _open(self) -> None:

@@ -103,7 +103,7 @@ class StudySync:
                 self._write(folder, Sent(self.run.run_id))
         self._looked_closely = True
         if lost:
-            logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
+            logger.warning("MLflow has lost results of %s; they are sent again", ", ".join(lost))
         return lost + changed
 
     def send(self, trial_id: str) -> None:
@@ -275,7 +275,7 @@ class SyncThread:
             self._settled += 1
         self._sending = {}
         if was_failing and not self._is_failing():
-            logger.warning("results are sent to MLflow again")
+            logger.warning("results are being sent to MLflow again")
 
     def _is_failing(self) -> bool:
         return any(reason != NOT_SENT for reason in self._pending.copy().values())
@@ -294,9 +294,11 @@ class SyncThread:
         """Set aside what is refused until it changes, and anything else behind the others."""
         reason, refused = summarize_error(error), server.is_refusal(error)
         if refused and not self._given_up:
-            logger.warning("%s is not sent to MLflow, the others continue: %s", item, reason)
+            logger.warning(
+                "%s cannot be sent to MLflow: %s; other results are still sent", item, reason
+            )
         if not refused and not was_failing:
-            logger.warning("results are not sent to MLflow until this passes: %s", reason)
+            logger.warning("results cannot be sent to MLflow, retrying: %s", reason)
         # For storage, the call has waited for as long as the study does.
         if refused or (self._closing.is_set() and isinstance(error, StorageError)):
             self._given_up[item] = reason

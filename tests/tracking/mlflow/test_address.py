@@ -51,13 +51,13 @@ def test_a_store_that_a_study_can_make_is_absent_and_looking_makes_none(
 def test_a_store_that_would_not_outlast_the_study_or_cannot_be_written_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with pytest.raises(TrackingError, match="does not exist; make it, or set"):
+    with pytest.raises(TrackingError, match="does not exist; create it, or set"):
         check(f"sqlite:///{tmp_path / 'missing' / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StorageError, match="/proc is not writable"):
         is_absent_store("sqlite:////proc/mlflow.db")
     monkeypatch.setenv(JOB, '{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}')
-    with pytest.raises(TrackingError, match="is on the machine that this job happens to run on"):
+    with pytest.raises(TrackingError, match="would be on whichever machine runs this job"):
         check(DEFAULT_URI)
 
 

@@ -79,8 +79,8 @@ def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "address, reason",
     [
-        ("models:/clipfit-digits", "is not an address of .*; expected one of models:/NAM"),
-        ("models:/clipfit-digits/1/artifacts", "is not an address"),
+        ("models:/clipfit-digits", "is not the address of .*; expected models:/NAM"),
+        ("models:/clipfit-digits/1/artifacts", "is not the address"),
         ("models:/clipfit-pets/1", "not found; registered models: 'clipfit-digits"),
         ("models:/clipfit-digits@best", "alias best not found"),
     ],
@@ -101,7 +101,7 @@ def test_a_model_without_a_delta_or_with_a_damaged_one_is_refused(
     with pytest.raises(DeltaError, match="damaged"):
         download_model(FIRST, tmp_path / "damaged")
     delta.unlink()
-    with pytest.raises(TrackingError, match="does not give models:/clipfit-digits/1"):
+    with pytest.raises(TrackingError, match="cannot provide models:/clipfit-digits/1"):
         download_model(FIRST, tmp_path / "missing")
 
 
@@ -110,10 +110,12 @@ def test_a_store_or_server_that_is_away_is_named_without_its_password(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACK"):
+    with pytest.raises(
+        TrackingError, match=r"sqlite:///mlflow\.db does not exist; set MLFLOW_TRACK"
+    ):
         download_model(FIRST, tmp_path / "model")
     assert not any(tmp_path.iterdir()), "no store is made"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
-    with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 does not give") as caught:
+    with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 cannot provide") as caught:
         download_model(FIRST, tmp_path)
     assert "s3cret" not in str(caught.value)

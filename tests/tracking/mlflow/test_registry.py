@@ -36,7 +36,7 @@ def test_a_version_says_where_it_comes_from_and_has_no_pickle(finished: Any, sto
     assert tags.items() >= expected.items()
     assert len(tags["training_data_hash"]) == 64
     assert "beats_chance" not in tags, "nothing is known of it"
-    assert "75.0% on test, the mean over 2 seeds" in description
+    assert "test score 75.0% (the mean over 2 seeds)" in description
     assert f'mlflow.pyfunc.load_model("{registered.registration.uri}")' in description
     assert study.folder.read_registration() == registered.registration
     client = MlflowClient(store)

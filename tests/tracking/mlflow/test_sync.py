@@ -242,5 +242,5 @@ def test_what_mlflow_has_lost_is_named_and_sent_again(
     assert caplog.text == ""
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
     sync(study, mlflow_store)
-    assert "what it had of search-0000;" in caplog.text
+    assert "results of search-0000;" in caplog.text
     assert_whole(mlflow_store, study)
