@@ -35,7 +35,7 @@ from study.storage.new_folders import new_folder
 from study.storage.study_folder import StudyFolder
 
 OWN = "mine"
-"""The name of a dataset that is given none."""
+"""The default name of a dataset."""
 FRAME = "the data frame"
 """The name of a data frame in messages."""
 TABLE = "table.parquet"
@@ -47,12 +47,12 @@ class Dataset(records.Dataset):
     """The classes and labelled images of a dataset for `run_study`; no image is decoded yet."""
 
     folder: Path | None = None
-    """The folder or table that it was read from; None if it was made of an object."""
+    """The folder or table that it was read from; None if it was made from an object."""
 
     def __post_init__(self) -> None:
         if not is_own_dataset(self.name):
             raise DataError(
-                f"name is {self.name!r}, which is another dataset; expected a name of your own"
+                f"name is {self.name!r}, which is a known dataset; expected another name"
             )
 
     @classmethod
@@ -65,7 +65,7 @@ class Dataset(records.Dataset):
             name: the name of the dataset in results.
 
         Raises:
-            DataError: it is something else, or has faults; the message names them.
+            DataError: the folder is no dataset, or has faults; the message names them.
         """
         place = Path(folder).expanduser().absolute()
         return cls(**vars(load_dataset(name, place)), folder=place)
@@ -76,9 +76,8 @@ class Dataset(records.Dataset):
     ) -> "Dataset":
         """Return the dataset of a data frame with a row for each image.
 
-        Its columns are those of a table: ``path``, ``class_name`` or ``label`` or both, and if
-        wanted ``split`` (train, val, test) and ``group``. A row without a group is a group of its
-        own.
+        Its columns are those of a table: ``path``, ``class_name`` or ``label`` or both, and
+        optionally ``split`` (train, val, test) and ``group``. A row without a group forms its own.
 
         Args:
             frame: the data frame.
@@ -100,7 +99,7 @@ class Dataset(records.Dataset):
 
     @classmethod
     def from_huggingface(cls, dataset: object, *, name: str = OWN) -> "Dataset":
-        """Return the dataset of one that the library ``datasets`` has loaded.
+        """Return the dataset of an object that the library ``datasets`` has loaded.
 
         Args:
             dataset: a ``Dataset``, or a ``DatasetDict`` of its splits, with a column of images and
@@ -108,7 +107,7 @@ class Dataset(records.Dataset):
             name: the name of the dataset in results.
 
         Raises:
-            DataError: it is something else, or has no such columns.
+            DataError: the object is something else, or has no such columns.
         """
         return cls._of(name, loaded_contents(name, dataset))
 
@@ -121,12 +120,12 @@ class Dataset(records.Dataset):
         return dataset
 
     def save(self, storage: Path) -> Path:
-        """Return the ``data.root`` of the dataset; one without a folder is written, once.
+        """Return the ``data.root`` of the dataset; write a dataset without a folder once.
 
-        Image files are not copied: a link leads to them. Images of a Hugging Face dataset are.
+        Image files are linked, not copied; images of a Hugging Face dataset are copied.
 
         Args:
-            storage: the folder of studies, below which it is written.
+            storage: the folder of studies, in which it is written.
 
         Raises:
             StorageError: it cannot be written.
@@ -162,7 +161,7 @@ class Dataset(records.Dataset):
 
 
 class OpenedStudy:
-    """A study, see `open_study`. What is asked of it is read anew from its folder."""
+    """A study, see `open_study`; each access reads its folder again."""
 
     def __init__(self, folder: StudyFolder) -> None:
         self.name = folder.name
@@ -184,9 +183,9 @@ class OpenedStudy:
         return read_study_result(self.path)
 
     def leaderboard(self) -> pd.DataFrame:
-        """Return what was tested, best first, with fractions for scores.
+        """Return the tested configurations, best first; scores are fractions.
 
-        The columns are those of ``leaderboard.csv`` or, of an ablation, ``ablation.csv``.
+        The columns are those of ``leaderboard.csv`` or, for an ablation, ``ablation.csv``.
 
         Raises:
             StudyError: a file of the study is damaged.
@@ -204,10 +203,10 @@ class OpenedStudy:
         return self._model.predict(images)
 
     def extend(self, overrides: Mapping[str, object]) -> None:
-        """Continue the study with more trials or another final model, as the command does.
+        """Continue the study with more trials or another final model, like the command.
 
         Args:
-            overrides: what changes, such as ``{"search.trials": 90}``, the number in all.
+            overrides: what changes, such as ``{"search.trials": 90}``, the total number.
 
         Raises:
             StudyError: a value is not allowed, or the study was interrupted.
@@ -244,26 +243,24 @@ def run_study(
             ``{"search.trials": 12}``.
         dataset: the images to study; None means those that the configuration names.
         storage: see `open_study`.
-        in_process: whether trials run one after the other in this process, without Ray, as to
-            debug one.
+        in_process: whether trials run one after the other in this process, without Ray, for
+            debugging.
 
     Raises:
-        StudyError: there is a fault that the user can fix, or the study was interrupted; the
-            message has the command that resumes it.
+        StudyError: the user can fix the fault, or the study was interrupted; then, the message
+            contains the command that resumes it.
     """
     source = find_config(str(configuration))
     given = dict(overrides or {})
     if storage is not None:
         given["storage"] = storage
     if is_sweep(source):
-        raise ConfigError(
-            f"{source} is a sweep of several studies, which only the command clipfit-study runs"
-        )
+        raise ConfigError(f"{source} is a sweep; run it with the command clipfit-study")
     if dataset is not None:
         if not isinstance(dataset, Dataset):
             raise ConfigError(
-                f"dataset is a {type(dataset).__name__}; expected a study.Dataset, made by its "
-                "from_folder, from_frame or from_huggingface"
+                f"dataset is a {type(dataset).__name__}; expected a study.Dataset, as "
+                "from_folder, from_frame and from_huggingface return"
             )
         root = dataset.save(load_config(source, _written(given)).storage)
         given |= {"data.dataset": dataset.name, "data.root": root}
@@ -273,11 +270,11 @@ def run_study(
 
 
 def open_study(name: str | Path, *, storage: str | Path | None = None) -> OpenedStudy:
-    """Open a study, whether it has ended or not.
+    """Open a finished or unfinished study.
 
     Args:
         name: the name of the study, or the path to its folder.
-        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, else ``runs``.
 
     Raises:
         ConfigError: there is no such study; the message lists those in the storage.
@@ -297,7 +294,7 @@ def load_model(
     Args:
         model: the address of a registered model (``models:/NAME/VERSION``, ``models:/NAME@ALIAS``),
             a file of tuned parameters (``delta.safetensors``), or a study by name or folder.
-        class_names: other classes to choose between; None means the model's own.
+        class_names: the classes to predict; None means the model's own.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         storage: see `open_study`.
 
@@ -309,5 +306,5 @@ def load_model(
 
 
 def _written(overrides: Mapping[str, object]) -> list[str]:
-    """Return overrides as a command line has them, so that messages are the same."""
+    """Return overrides in the form of a command line, so that messages are the same."""
     return [f"{key}={yaml_on_one_line(value)}" for key, value in overrides.items()]

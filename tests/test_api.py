@@ -66,7 +66,7 @@ def test_a_folder_is_read_where_it_is(tmp_path: Path):
     assert (dataset.class_names, len(dataset.records)) == (NAMES, 24)
     assert reloaded(dataset, tmp_path / "runs").test == dataset.test
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(DataError, match="name is 'digits', which is another dataset"):
+    with pytest.raises(DataError, match="name is 'digits', which is a known dataset"):
         Dataset.from_folder(root, name="digits")
 
 
@@ -118,7 +118,7 @@ def test_the_page_has_every_public_name():
         ("quickstart", {"overrides": {"search.trails": 3}}, "search.trails: unknown key"),
         ("quickstart", {"overrides": {"seed": Ellipsis}}, "valid integer, got 'Ellipsis'"),
         ("quickstart", {"dataset": "pets"}, "dataset is a str; expected a study.Dataset"),
-        ("paper/few_shot", {}, "is a sweep of several studies"),
+        ("paper/few_shot", {}, "is a sweep; run it with the command"),
     ],
 )
 def test_what_is_no_study_is_refused(

@@ -18,9 +18,9 @@ class SubsetBaseline(Section):
     """A subset that is tuned at fixed learning rates; ``none`` is zero-shot CLIP."""
 
     subset: SubsetText
-    """The subset, in the language of `study.method.subsets`."""
+    """The subset, such as ``text.mlp.fc2.bias + vision.ln``."""
     rates: dict[KnownKind, Rate] = Field(default_factory=dict)
-    """The learning rate of each kind of parameter that the subset has."""
+    """The learning rate of each kind of parameter in the subset."""
     distill_weight: StrictFloat = Field(0.0, ge=0, le=MAX_WEIGHT)
     """The paper's λ."""
 
@@ -32,7 +32,7 @@ class SubsetBaseline(Section):
                 tuned |= term.kinds
         missing = [kind for kind in kind_names() if kind in tuned - self.rates.keys()]
         if missing:
-            raise ValueError(f"'{self.subset}' needs rates of {' and '.join(missing)}")
+            raise ValueError(f"'{self.subset}' needs rates for {' and '.join(missing)}")
         return self
 
 

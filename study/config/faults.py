@@ -17,7 +17,7 @@ def find_faults(error: ValidationError) -> list[Fault]:
         key = ".".join(parts)
         message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden" and key in known:
-            message = "dots are for overrides; expected this key inside its section"
+            message = "dots are allowed only in overrides; write this key inside its section"
         elif found["type"] == "extra_forbidden":
             hint = did_you_mean(key, known)
             message = f"unknown key{hint}; `clipfit-study config` lists all keys"

@@ -63,7 +63,9 @@ def build_config(
         config = StudyConfig.model_validate(whole)
     except UnicodeEncodeError as error:  # a refused text, which pydantic takes into no message
         character = error.object[error.start]
-        raise ConfigError(f"{source} has {character!r} in a text, half of a character") from None
+        raise ConfigError(
+            f"{source} contains {character!r}, which is only half of a character"
+        ) from None
     except ValidationError as error:
         faults = find_faults(error)
     else:

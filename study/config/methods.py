@@ -88,7 +88,7 @@ class Clap(FixedMethod):
     passes_encoders = False
 
     method: Literal["clap"] = "clap"
-    """CLAP: a linear classifier on frozen CLIP, held near the text features that fit a class."""
+    """CLAP: a linear classifier on frozen CLIP, regularized towards the text features."""
 
 
 class TwoStage(FixedMethod):
@@ -125,7 +125,7 @@ class TrainedMethod(OtherMethod):
     def rate(self) -> float:
         """The fixed learning rate; a ValueError is raised if it is searched."""
         if isinstance(self.lr, tuple):
-            raise ValueError(f"lr is {list(self.lr)}; a trial has one learning rate")
+            raise ValueError(f"lr is {list(self.lr)}; expected one learning rate")
         return self.lr
 
     @property

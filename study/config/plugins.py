@@ -35,5 +35,5 @@ def find_object(group: str, name: str, built_in: Mapping[str, Callable[[], T]]) 
     try:
         loaded: T = installed[name].load()
     except Exception as error:  # another package's code, which may raise anything
-        raise ConfigError(f"'{name}' of an installed package does not load: {error!r}") from error
+        raise ConfigError(f"'{name}' cannot be loaded from its package: {error!r}") from error
     return loaded

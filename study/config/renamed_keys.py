@@ -44,10 +44,10 @@ def find_renamed(values: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield a fault for each key of release 1.0.0 among the values of a configuration."""
     for old, new in RENAMED.items():
         for key in _keys_like(old, values):
-            yield Fault(key, f"was renamed in 2.0.0: {new}")
+            yield Fault(key, f"was renamed in 2.0.0; use {new}")
     for old in GONE:
         for key in _keys_like(old, values):
-            yield Fault(key, "was removed in 2.0.0; CHANGELOG.md names what replaces it")
+            yield Fault(key, "was removed in 2.0.0; CHANGELOG.md lists the replacement")
 
 
 def _keys_like(key: str, values: Any) -> Iterator[str]:

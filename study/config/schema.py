@@ -93,45 +93,45 @@ class DataConfig(Section):
     ] = 16
     """The number of labelled training images per class, or ``all``."""
     val_shots: StrictInt | None = Field(None, ge=0, le=100_000)
-    """The number of validation images per class, besides the shots; with 0, validation
-    needs folds. None means min(shots, 4), or with ``all`` the dataset's validation images, else a
-    fifth of each class."""
+    """The number of validation images per class, in addition to the shots; 0 requires folds. None
+    means min(shots, 4). With ``shots: all``, it means the dataset's validation images, or a fifth
+    of each class if there are none."""
     short: Short = "fail"
-    """What to do if a class has fewer than ``shots`` images: ``fail``, or ``take_all`` of them."""
+    """What to do if a class has fewer than ``shots`` images: ``fail``, or ``take_all``."""
     shots_from: DataFolder | None = None
-    """A folder of published few-shot splits; None means that the study draws shots."""
+    """A folder of published few-shot splits; None draws the shots at random."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
     ensemble: bool = False
-    """Whether to classify by the mean of all templates.
+    """Whether to average the text features of all templates.
 
-    Seven of CLIP's are added unless ``templates`` is set."""
+    Unless ``templates`` is set, seven of CLIP's templates are added."""
     columns: dict[Literal["path", "label", "class_name", "split", "image", "group"], str] | None = (
         None
     )
-    """The columns of a table or Hugging Face dataset that have other names: part → column."""
+    """Column names of a table or Hugging Face dataset that are not the default: part → name."""
     groups: Annotated[str, AfterValidator(_check_pattern)] | None = None
-    """A regular expression, searched in the path of each image below ``root``. Its first capture
-    group (else the whole match) is the image's group, such as a patient; it replaces the column.
+    """A regular expression that finds the group of an image, such as a patient, in its path below
+    ``root``: the first capture group, or the whole match. It replaces the column ``group``.
 
-    A group is never on both sides of a split or fold."""
+    All images of a group are on the same side of a split or fold."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
-    """The splits of a Hugging Face dataset that have other names: split → name."""
+    """Split names of a Hugging Face dataset that are not the default: split → name."""
     subset: str | None = None
-    """The configuration of a Hugging Face dataset that has several."""
+    """The configuration to load, if a Hugging Face dataset has several."""
     revision: str | None = None
     """The branch, tag or commit of a hub dataset."""
     targets: tuple[str, ...] = ()
     """Further datasets to test on, for the protocols transfer and zero_shot."""
     targets_root: DataFolder | None = None
-    """The folder of the targets; None means ``root``. Your own target is the folder or table
-    of its name in it."""
+    """The folder of the targets; None means ``root``. It contains your own target as a folder or
+    table with the target's name."""
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: ``fail``, or ``skip`` and log it."""
     pixel_range: PixelRange | None = None
-    """The values that become black and white in images deeper than 8 bits, also in the targets.
+    """The pixel values of black and white in images of more than 8 bits, including the targets.
 
     None means the full range of 16-bit images, and 0 to 1 for floating-point ones."""
 
@@ -163,15 +163,15 @@ class TrainingConfig(Section):
     batch_size: StrictInt = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
     eval_batch_size: StrictInt = Field(256, ge=1, le=65_536)
-    """The number of images evaluated at once."""
+    """The number of images that are evaluated at once."""
     optimizer: Optimizer = "sgd"
-    """The optimizer: ``sgd``, the paper's, or ``adamw``."""
+    """The optimizer: ``sgd``, as in the paper, or ``adamw``."""
     momentum: StrictFloat = Field(MOMENTUM, ge=0, lt=1)
-    """The momentum of ``sgd``; ``adamw`` does not read it."""
+    """The momentum of ``sgd``; ``adamw`` ignores it."""
     weight_decay: Decay = WEIGHT_DECAY
     """The weight decay of every tuned parameter."""
     regularizer: Regularizer = "cosine"
-    """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
+    """The loss term with weight λ: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or ``none``."""
     balance: WantedBalance = "auto"
     """How training corrects for classes of unequal size: ``logit_adjusted`` adds the logarithm of
@@ -179,9 +179,9 @@ class TrainingConfig(Section):
     is ``logit_adjusted`` if one class has more than twice the training images of another, else
     ``none``."""
     precision: WantedPrecision = "float32"
-    """The precision of the encoders and their frozen matrices: ``float32``, ``bfloat16``, or the
-    one that ``auto`` measures to be faster when the study starts. Tuned parameters, features and
-    losses are float32. A CPU without bfloat16 instructions computes in float32."""
+    """The precision of the encoders and their frozen matrices: ``float32``, ``bfloat16``, or
+    ``auto``, the faster one, measured when the study starts. Tuned parameters, features and losses
+    are float32. A CPU without bfloat16 instructions computes in float32."""
 
     @property
     def trial_precision(self) -> Precision:
@@ -191,12 +191,14 @@ class TrainingConfig(Section):
             ValueError: it is still ``auto``, which the start of a study replaces.
         """
         if self.precision == "auto":
-            raise ValueError("the precision is 'auto', which a study's start has to replace")
+            raise ValueError(
+                "precision is 'auto'; expected the precision that the start of a study measures"
+            )
         return self.precision
 
 
 class TestConfig(Section):
-    """The test of the chosen configurations, the one stage that reads the test split."""
+    """The test of the selected configurations, the only stage that reads the test split."""
 
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2, max_length=1000)
     """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
@@ -205,12 +207,12 @@ class TestConfig(Section):
 
 
 class FinalConfig(Section):
-    """The final model, which is registered, exported and predicted with."""
+    """The final model, which is registered, exported and used for predictions."""
 
     images: FinalImages = "labelled"
-    """The images of the final training: shots and validation images (``labelled``), or all splits
-    (``everything``), so that it cannot be tested. With ``shots``, the final model is that of the
-    first test seed."""
+    """The images of the final training: ``labelled`` (shots and validation images), or
+    ``everything`` (all splits, so the final model can't be tested). ``shots`` trains no further
+    model: the final model is that of the first test seed."""
 
 
 class AblationConfig(Section):
@@ -219,18 +221,19 @@ class AblationConfig(Section):
     design: Literal["only_one", "leave_one_out", "layers", "grid"]
     """The subsets to compare.
 
-    ``only_one``: each site alone; ``leave_one_out``: the base without one site each; ``layers``:
-    the base in windows of layers; ``grid``: those in ``subsets``."""
+    ``only_one``: each site alone; ``leave_one_out``: the base without each of its sites;
+    ``layers``: the base in windows of layers; ``grid``: those in ``subsets``."""
     base: SubsetText = "clipfit"
     """The subset with which every cell is compared."""
     sites: tuple[SubsetText, ...] | None = Field(None, min_length=1)
     """The sites that ``only_one`` and ``leave_one_out`` vary.
 
-    None means those of ``search.space`` for ``only_one``, of the base for the other."""
+    None means all sites of ``search.space`` for ``only_one``, and of the base for
+    ``leave_one_out``."""
     subsets: dict[Label, SubsetText] = Field(default_factory=dict)
     """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
-    """The windows of ``layers``: ``width`` layers at each place (``sliding``), or 1, 2, … layers
+    """The windows of ``layers``: ``width`` layers at each position (``sliding``), or 1, 2, … layers
     from one end (``from_bottom``, ``from_top``)."""
     width: StrictInt = Field(1, ge=1, le=1000)
     """The number of layers in a sliding window."""
@@ -266,15 +269,15 @@ class ResourcesConfig(Section):
     gpus_per_trial: Annotated[StrictFloat, AfterValidator(_check_gpus)] = Field(0, ge=0, le=1000)
     """GPUs of a trial, a whole number or a fraction of one: 0.25 lets four trials share a GPU."""
     max_concurrent: Count | None = None
-    """The most trials at once.
+    """The maximum number of trials at once.
 
-    None means as many as fit; on a cluster one more, which waits for a machine to join. With a
-    number, an autoscaler sees that many waiting."""
+    None means as many as fit; on a cluster, one more waits, so that an autoscaler adds a machine.
+    With a number, the autoscaler sees that many trials."""
     max_failures: StrictInt = Field(3, ge=0, le=10_000)
-    """How often a trial continues from its last epoch after its worker died."""
+    """The maximum number of times that a trial continues after its worker died."""
     max_epoch_seconds: StrictFloat | None = Field(21_600, gt=0, le=31_536_000)
-    """The seconds after which an epoch, with its evaluation, counts as hung and its worker as dead.
-    None means no limit."""
+    """The maximum seconds of an epoch with its evaluation; its worker is replaced if it takes
+    longer. None means no limit."""
 
     @property
     def threads(self) -> int:
@@ -283,7 +286,7 @@ class ResourcesConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where a study's results are kept beside its folder."""
+    """Where a study's results are stored besides its folder."""
 
     tracker: ObjectName = "mlflow"
     """``mlflow``, ``none``, or the tracker of an installed package."""
@@ -301,8 +304,7 @@ class TrackingConfig(Section):
 class StudyConfig(Section):
     """A whole study; each field can be set in YAML or as ``section.field=value``.
 
-    Each value is validated here. Whether they go together is what
-    `study.config.rules` says.
+    Each value is validated here; `study.config.rules` checks whether they fit together.
     """
 
     name: str | None = Field(None, pattern=NAME)

@@ -42,7 +42,7 @@ SITES_OF: Mapping[str, tuple[str, ...]] = {family: _sites_of(family) for family 
 
 
 class SpaceConfig(Section):
-    """The space from which the search chooses configurations."""
+    """The space of configurations that the search proposes."""
 
     sites: tuple[SubsetText, ...] = SITES_OF["clip"]
     """The sites that a trial may tune, without layers: ``windows`` sets those. The default is
@@ -77,31 +77,32 @@ class SearchConfig(Section):
 
     0 means no search: the baselines are tested as they are."""
     minutes: StrictFloat | None = Field(None, gt=0, le=1_000_000)
-    """The most minutes of the search; None means no limit.
+    """The time limit of the search in minutes; None means no limit.
 
     Baselines are always trained. Test, final model and report take additional time."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
-    """The rule by which trials are scored; ``auto`` is the protocol's."""
+    """The rule for validation scores; ``auto`` is the protocol's."""
     metric: Literal["auto", "accuracy", "balanced_accuracy"] = "auto"
     """The score on validation and test: ``accuracy`` over images, or its mean over classes
     (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more than twice the
     training images of another, else ``accuracy``."""
     folds: StrictInt | None = Field(None, ge=2, le=1000)
-    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3).
+    """The number of folds: of the shots with the rule ``folds`` (None means 4), of the base classes
+    with ``class_folds`` (None means 3).
 
-    Other rules of selection have no parts."""
+    Other rules have no folds."""
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     heads: tuple[Head, ...] = Field(HEADS, min_length=1)
-    """What classifies images: ``text``, the features of the classes, or ``linear``, a head on image
-    features. Each training is scored with all of them, and used with the best."""
+    """What classifies images: ``text``, the text features of the classes, or ``linear``, a linear
+    head on image features. Each training is scored with all; validation selects one."""
     space: SpaceConfig = SpaceConfig()
     method_trials: StrictInt = Field(4, ge=1, le=10_000)
-    """The number of trials of each other method whose rate is searched, beside ``trials``."""
+    """The trials of each other method whose rate is searched, in addition to ``trials``."""
     baselines: dict[Label, Baseline | None] = Field(default_factory=published_baselines)
-    """The baselines by label, which are tested whatever their validation scores are.
+    """The baselines by label; all are tested, regardless of their validation scores.
 
     Entries are added to the defaults, or replace those with the same label; null removes one. An
     entry with ``method`` is another method: ``linear``, ``full``, ``lora``, ``projection``,

@@ -63,7 +63,7 @@ class Sweep(BaseModel):
                 if unknown or axis not in self.sweep:
                     raise ValueError(
                         f"exceptions.{number}.for.{axis}: {short_repr(unknown)} are not values of "
-                        f"an axis of the sweep; axes are {', '.join(self.sweep)}"
+                        f"the sweep; its keys are {', '.join(self.sweep)}"
                     )
         return self
 
@@ -117,7 +117,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[SweepStudy]:
     """
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
     if not files:
-        raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
+        raise ConfigError(f"the folder {source} contains no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
     planned: list[SweepStudy] = []
     for file in files:
@@ -129,8 +129,8 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[SweepStudy]:
         other = by_folder.setdefault(name.casefold(), one)
         if other is not one:
             raise ConfigError(
-                f"{source}: two studies would share the folder '{name}': that of "
-                f"{short_repr(dict(other.axes))} and that of {short_repr(dict(one.axes))}"
+                f"{source}: two studies would have the folder '{name}': "
+                f"{short_repr(dict(other.axes))} and {short_repr(dict(one.axes))}"
             )
     return planned
 

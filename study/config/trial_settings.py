@@ -77,7 +77,7 @@ class TrialSettings(Section):
     @model_validator(mode="after")
     def _refuse_subset_of_method(self) -> "TrialSettings":
         if self.method and self.subset != "none":
-            raise ValueError(f"a method trains no subset; got {self.subset!r}, expected 'none'")
+            raise ValueError(f"subset is {self.subset!r}; with a method, expected 'none'")
         if self.method:
             _ = self.method.rate  # raises for a range
         return self

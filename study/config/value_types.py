@@ -30,7 +30,7 @@ Decay = Annotated[StrictFloat, Field(ge=0, le=100)]
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound is above the upper one")
+        raise ValueError("the lower bound is above the upper bound")
     return bounds
 
 
@@ -78,8 +78,8 @@ def expand_home(path: Any) -> Any:
         return str(Path(path).expanduser())
     except RuntimeError:
         raise ValueError(
-            f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
-            "expected the absolute path of a folder of that name"
+            f"begins with '{path.partition('/')[0]}', but this machine has no such user; "
+            "expected an absolute path"
         ) from None
 
 
@@ -88,8 +88,8 @@ def _check_path(path: Path) -> Path:
     longest_name = max(map(len, encoded.split(b"/")))
     if b"\0" in encoded or len(encoded) > LONGEST_PATH or longest_name > LONGEST_NAME:
         raise ValueError(
-            f"must be a path of at most {LONGEST_PATH} bytes, each name in it of at most "
-            f"{LONGEST_NAME}, and none of them NUL"
+            f"must be a path of at most {LONGEST_PATH} bytes, with names of at most "
+            f"{LONGEST_NAME} bytes, and without NUL"
         )
     refuse_variables(str(path))
     return path

@@ -35,7 +35,7 @@ class SafeLoader(yaml.SafeLoader):
         for key, count in counts.items():
             if count > 1:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", node.start_mark
+                    None, None, f"the key '{key}' occurs twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
 

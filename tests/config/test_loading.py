@@ -62,10 +62,10 @@ def test_a_home_folder_is_meant_where_paths_are(
     file.write_text("storage: ~/studies\ndata: {root: ~/images}\n")
     config = load_config(file)
     assert (config.storage, config.data.root) == (tmp_path / "studies", tmp_path / "images")
-    with pytest.raises(FaultsError, match="storage: begins with '~nobody-at-all', and"):
+    with pytest.raises(FaultsError, match="storage: begins with '~nobody-at-all', but"):
         load_config(file, ["storage=~nobody-at-all/x"])
 
 
 def test_half_of_a_character_in_a_refused_text_is_named():
-    with pytest.raises(ConfigError, match=r"mine has '\\ud800' in a text"):
+    with pytest.raises(ConfigError, match=r"mine contains '\\ud800'"):
         build_config({"search": {"baselines": {"label": {"subset": "\ud800"}}}}, "mine")

@@ -33,7 +33,7 @@ def test_a_name_is_ours_or_an_installed_packages():
     [
         ("tpa", r"did you mean 'tpe'\?\); expected one of tpe, sphere, broken"),
         ("study.search.samplers:tpe", "is unknown"),
-        ("broken", "'broken' of an installed package does not load"),
+        ("broken", "'broken' cannot be loaded from its package"),
     ],
 )
 def test_a_name_that_leads_to_no_object_is_refused(name: str, message: str):

@@ -54,7 +54,7 @@ def test_a_search_is_refused_without_its_references_and_enough_trials():
     }
     config = build_config({"search": search, "training": {"epochs": 4}}, "here")
     assert [str(fault).partition(", ")[0] for fault in broken_search_rules(config)] == [
-        "search.asha.grace_period: 9 is longer than training.epochs",
-        "search.baselines: must keep 'zero-shot'",
+        "search.asha.grace_period: 9 exceeds training.epochs (4); lower it",
+        "search.baselines: lacks 'zero-shot'",
         "search.trials: 5 leaves too few beside the 3 baselines; expected 6 or more",
     ]

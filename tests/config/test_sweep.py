@@ -70,7 +70,7 @@ def test_a_folder_stands_for_all_its_files(grid: Path):
     assert (names[0], len(names)) == ("mine-alone", 5)
     assert [is_sweep(path) for path in (grid.parent, grid, alone)] == [True, True, False]
     (grid.parent / "empty").mkdir()
-    with pytest.raises(ConfigError, match="empty holds no configuration"):
+    with pytest.raises(ConfigError, match="empty contains no configuration"):
         load_sweep(grid.parent / "empty")
 
 
@@ -95,7 +95,7 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
         ("[1, 4]", "[1, 4, many]", "'many'"),
         ("[digits, glyphs]", "[[digits], glyphs]", "name: String should match"),
         ("for: {data.dataset: [glyphs]}", "for: {data.dataset: [dtd]}", "['dtd'] are not values"),
-        ("for: {data.dataset: [glyphs]}", "for: {data.seed: [1]}", "axes are data.dataset"),
+        ("for: {data.dataset: [glyphs]}", "for: {data.seed: [1]}", "its keys are data.dataset"),
         ("    set: {training.epochs: 7}\n", "", "exceptions.0.set: "),
         ("set: {training.epochs: 7}", "set: {training.epoch: 7}", "'training.epochs'?"),
         ("search.baselines.clipfit.distill", "training.epochs.x", "not a section"),
