@@ -56,5 +56,5 @@ def test_a_search_is_refused_without_its_references_and_enough_trials():
     assert [str(fault).partition(", ")[0] for fault in broken_search_rules(config)] == [
         "search.asha.grace_period: 9 exceeds training.epochs (4); lower it",
         "search.baselines: lacks 'zero-shot'",
-        "search.trials: 5 leaves too few beside the 3 baselines; expected 6 or more",
+        "search.trials: 5 is too small for a search with 3 baselines; expected 6 or more",
     ]

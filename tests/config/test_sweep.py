@@ -83,7 +83,7 @@ def test_a_folder_stands_for_all_its_files(grid: Path):
 )
 def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
     grid.write_text(f"sweep: {axes}\ndata: {{dataset: mine, root: pets}}\n")
-    with pytest.raises(ConfigError, match=f"two studies would share the folder '{shared}'"):
+    with pytest.raises(ConfigError, match=f"two studies would have the folder '{shared}'"):
         load_sweep(grid)
 
 
