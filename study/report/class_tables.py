@@ -134,8 +134,8 @@ def describe_check(check: LabelCheck) -> str:
     images, accuracy = amount(check.images, "training image"), f"{percent(check.accuracy)} %"
     if not check.reliable:
         return (
-            f"Models of the best configuration classify only {accuracy} of {images} correctly that "
-            "they were not trained on: too few to find wrong labels."
+            f"On {images} that they were not trained on, models of the best configuration are "
+            f"right for only {accuracy}, too few to find wrong labels."
         )
     return (
         f"{format_count(len(check.likely_mislabelled))} of {images} are likely mislabelled. They "

@@ -97,17 +97,14 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
                 ) from error
             if not waiting:
                 logger.warning(
-                    "%s cannot be read or written: %s; retrying for %g seconds",
-                    path,
-                    cause,
-                    WAIT_SECONDS,
+                    "%s isn’t available: %s; retrying for %g seconds", path, cause, WAIT_SECONDS
                 )
             waiting = True
             time.sleep(RETRY_SECONDS)
         else:
             if waiting:
                 _outage.last = -math.inf
-                logger.warning("%s can be read and written again", path)
+                logger.warning("%s is available again", path)
             return result
 
 
