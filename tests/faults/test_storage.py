@@ -63,10 +63,7 @@ def test_what_does_not_fit_on_a_full_disk_is_waited_for_and_there_once_or_not_at
     trial.append_reports(long)
     assert trial.read_reports() == [REPORT, long]
     assert file.read_bytes().count(b"\n") == 2
-    assert (
-        f"{file} isn’t available: No space left on device; retrying for 1 seconds"
-        in caplog.text
-    )
+    assert f"{file} isn’t available: No space left on device; retrying for 1 seconds" in caplog.text
     assert "is available again" in caplog.text
 
 

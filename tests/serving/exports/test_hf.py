@@ -37,7 +37,7 @@ def test_its_card_names_a_tuned_projection(make_delta: Any, tmp_path: Path, embe
     saved, out = make_delta("none", projection=True), tmp_path / "card"
     assert main(["export", str(saved.delta), "--format", "hf", "--out", str(out)]) == 0
     count = embedded.clip.visual_projection.weight.numel()
-    assert f"Tuned: `projection`, {count:,} parameters of it" in (out / "README.md").read_text()
+    assert f"Tuned: `projection` ({count:,} parameters)" in (out / "README.md").read_text()
 
 
 def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
