@@ -23,8 +23,8 @@ from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_validation
 
 MIN_ACCURACY = 0.5
-"""The least accuracy with which models may doubt a label: of thirty classes of photographs, models
-that were right on a third doubted half of all labels."""
+"""The least accuracy of models whose predictions question labels: of thirty classes of photographs,
+models that were right on a third questioned half of all labels."""
 _ROUNDING = 1e-9
 """By how much a probability may be below the mean of equal ones."""
 Labels = npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ class LabelCheck(NamedTuple):
 
     @property
     def reliable(self) -> bool:
-        """Whether the models are right often enough to doubt a label."""
+        """Whether the models are accurate enough to question labels."""
         return self.accuracy >= MIN_ACCURACY
 
 

@@ -119,7 +119,7 @@ def cluster_fault(address: str) -> str | None:
 
     `ray.init` tries for minutes where something else listens, such as a web server.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` is told to
+    logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` sets it
     try:
         call_within(CLUSTER_ANSWERS_WITHIN, lambda: ray._raylet.GcsClient(address=address))
     except Exception as error:  # of Ray's own kinds
