@@ -228,7 +228,7 @@ SEARCH: JsonObject = {
 
 
 CAUSES = {
-    5: (f"no epoch within {LIMIT} seconds", "in hang"),
+    5: (f"no epoch ended within {LIMIT} seconds", "in hang"),
     9: (
         "study.trial.machine_faults.DeviceError: RuntimeError: CUDA error: an illegal",
         "in lose_device",
