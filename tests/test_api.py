@@ -102,7 +102,7 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
     assert len(opened.predict([[[0, 255], [9, 8]]])) == 1
     opened.export("hf", tmp_path / "out")
     assert (tmp_path / "out" / "README.md").exists()
-    with pytest.raises(ConfigError, match="seed: is frozen as 1, got 2"):
+    with pytest.raises(ConfigError, match="seed: the study has 1, got 2"):
         opened.extend({"seed": 2})
 
 

@@ -128,9 +128,9 @@ def _check_dataset(study: Study, target: str | None = None) -> Dataset:
     dataset = study.dataset if target is None else study.target(target)
     if not dataset.test:
         raise DataError(
-            f"{dataset.name}: has no test images, and a study tests its best on images that it "
-            "never saw; expected images of a split 'test' (or 'val'), or no splits at all, so "
-            "that a fixed rule makes them"
+            f"{dataset.name}: has no test images, and a study tests its best configuration on "
+            "images that were not used before; expected images in a split 'test' (or 'val'), or "
+            "no splits at all: then a fixed rule makes them"
         )
     refuse_absent(dataset, study.config.data.on_corrupt)
     answers = study.protocol.answers if target is None else all_classes
@@ -165,8 +165,8 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
     rule = faults.attempt("search.folds", protocol.rule, config, study.dataset)
     if rule and rule.folds == 1:
         message = (
-            f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
-            f"follows from search.selection={search.selection}; expected null"
+            f"{search.folds} has no effect, since search.selection={search.selection} has no "
+            "folds; expected null"
         )
         faults.append(Fault("search.folds", message))
 
@@ -234,12 +234,12 @@ def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
 def _check_storage(storage: Path) -> None:
     if storage.parts and storage.parts[0].endswith(":"):
         raise StudyError(
-            f"{storage} is not a folder: a study locks its files and appends to them; expected a "
-            "folder that every machine sees, and an object store for artifacts of a tracker alone"
+            f"{storage} is not a folder; expected a folder that all machines share (only a "
+            "tracker's artifacts may be in an object store)"
         )
     if runs_in_copy() and not storage.is_absolute():
         raise StorageError(
-            f"{storage} would be in the copy of your folder that this job runs in, and which Ray "
-            "deletes; expected an absolute path to a folder that all machines share"
+            f"{storage} would be in this job's copy of your folder, which Ray deletes; "
+            "expected an absolute path to a folder that all machines share"
         )
     refuse_unwritable(storage)

@@ -48,7 +48,7 @@ def decode_images(study: Study, *, every: bool) -> CheckResult:
             warnings.append(
                 f"{dataset.name}: its images are nearly black: the highest level in "
                 f"{amount(len(levels), 'image')} is {max(levels)} of 255; if they have fewer bits "
-                "than their files, such as 12 in 16, data.pixel_range=[0, 4095] is meant"
+                "than their files, such as 12 of 16, set data.pixel_range=[0, 4095]"
             )
     text = f"all {amount(tried, 'image')}"
     if not every:
@@ -102,8 +102,8 @@ def _backbone_warnings(study: Study) -> Iterator[str]:
     unlike = [name for name in (data.dataset, *data.targets) if name not in PACKAGED]
     if backbone.name == EMBEDDED and unlike:
         yield (
-            "the embedded backbone has seen printed characters and nothing else, so scores on "
-            f"{listed(unlike)} mean little; photographs need a CLIP that has seen them, such as "
+            "the embedded backbone was trained on printed characters only, so scores on "
+            f"{listed(unlike)} mean little; for photographs, use a CLIP that was trained on them: "
             "backbone.name=openai/clip-vit-base-patch32"
         )
     source = Source(backbone_path(backbone.name), backbone.revision)
@@ -111,7 +111,7 @@ def _backbone_warnings(study: Study) -> Iterator[str]:
         model = "OpenAI's CLIP" if architecture.family == "clip" else "Google's SigLIP"
         yield (
             f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
-            f"prepared as for {model}, with the same means and deviations of the colours"
+            f"normalised with the means and standard deviations of {model}"
         )
 
 
@@ -126,9 +126,9 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
     if published and isinstance(source, FolderSource):
         train, val, test = map(len, (dataset.train, dataset.val, dataset.test))
         yield (
-            f"{train} images in train, {val} in validation and {test} in test, of which there are "
-            f"{published.train}, {published.val} and {published.test} as published: was the whole "
-            f"archive unpacked? {download_note(dataset.name, source.root)}"
+            f"{train} images in train, {val} in validation and {test} in test; the published "
+            f"dataset has {published.train}, {published.val} and {published.test}: was the archive "
+            f"unpacked completely? {download_note(dataset.name, source.root)}"
         )
     if found.unread:
         yield (
@@ -145,8 +145,8 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
             f"({listed(found.absent)}): {consequence}"
         )
     for groups, where in (
-        (found.in_two_classes, "in two classes, and no model can be right about both"),
-        (found.in_two_splits, "among the test images and among those to learn from"),
+        (found.in_two_classes, "in two classes, so one of the labels must be wrong"),
+        (found.in_two_splits, "both among the test images and among the training images"),
     ):
         if groups:
             examples = listed(" = ".join(group) for group in groups)

@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
         planned = load_sweep(source, overrides)
         if len(planned) > 1:
             raise ConfigError(
-                f"{source} stands for {len(planned)} studies; expected one: set each key of its "
+                f"{source} describes {len(planned)} studies; expected one: set each key of its "
                 "`sweep` to one value, such as data.dataset=eurosat"
             )
         config = planned[0].config

@@ -92,10 +92,10 @@ def _open_folder(study: Study, *, resume: bool) -> Iterator[None]:
         text = f"the study was interrupted; to continue, run\n  {command}"
         if folder.is_complete():
             sync = study_command("sync", folder.path)
-            text = f"the study is finished; to send what its tracker lacks, run\n  {sync}"
+            text = f"the study is finished; to send its tracker the missing results, run\n  {sync}"
         raise InterruptedStudyError(text) from None
     except RESUMABLE_FAULTS as error:
-        raise type(error)(f"{error}; once that is repaired, run\n  {command}") from error
+        raise type(error)(f"{error}; once this is fixed, run\n  {command}") from error
     except InterruptedStudyError:
         raise
     except Exception:
@@ -256,7 +256,7 @@ def close_tracker(
         KeyboardInterrupt: the study was interrupted meanwhile.
     """
     sync = study_command("sync", folder.path)
-    notice = f"the study is ending; Ctrl-C ends it at once, and `{sync}` sends what is left"
+    notice = f"the study is ending; Ctrl-C ends it at once, and `{sync}` sends the rest"
     with handle_signals(lambda: logger.warning("%s", notice)):
         if tracker.title:
             print_step(console, f"sending the rest to {tracker.title}")

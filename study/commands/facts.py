@@ -81,5 +81,5 @@ def describe_concurrency(resources: ResourcesConfig) -> str:
     text = f"{count_slots(resources)} at once, {each} of {count_cores()}"
     gpus = list_gpus()
     if gpus and not resources.gpus_per_trial:
-        text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+        text += f"; the GPU ({gpus[0]}) is not used; set resources.gpus_per_trial=1 to use it"
     return text

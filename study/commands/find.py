@@ -178,7 +178,7 @@ def refuse_changed_results(
 
     before, after = (dict(_values_of(one.model_dump(mode="json"))) for one in (frozen, config))
     changes = [
-        f"{key}: is frozen as {short_repr(before.get(key))}, got {short_repr(after.get(key))}"
+        f"{key}: the study has {short_repr(before.get(key))}, got {short_repr(after.get(key))}"
         for key in before | after
         if before.get(key) != after.get(key)
         and not key.startswith(("storage", *WITHOUT_EFFECT))

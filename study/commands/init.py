@@ -75,7 +75,7 @@ def run(options: Namespace) -> None:
         f"{len(dataset.val)} to validate, {len(dataset.test)} to test",
     )
     if not values["search"]["trials"]:
-        text = "no search, which needs 3 images per class, or 4 groups if images have groups"
+        text = "no search: it needs 3 images per class, or 4 groups per class if there are groups"
         print_sentences(console, f"{text}; in your own split, 2 of either outside the test split")
     command = f"clipfit-study run {shlex.quote(str(out))}"
     print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")

@@ -66,8 +66,8 @@ def run(options: Namespace) -> None:
         is_writable = out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)
         if out.suffix.lower() != ".csv" or out.is_dir() or not is_writable:
             raise ConfigError(
-                f"--out is {out}; expected a file whose name ends in .csv, in a folder that is "
-                "there and may be written"
+                f"--out is {out}; expected a file name that ends in .csv, in an existing "
+                "folder that can be written"
             )
     # An unknown model is refused at once.
     with find_model(options.model, options.storage) as saved:
@@ -130,8 +130,8 @@ def read_classes(text: str) -> tuple[str, ...]:
         names = [line.strip() for line in read_text(Path(text)).splitlines() if line.strip()]
     if len(names) < 2:
         raise DataError(
-            f"--classes is {text!r}, which gives {listed(names) or 'no names'}; expected two or "
-            "more names with commas between them, or a text file that is there, with one a line"
+            f"--classes is {text!r}, which has {listed(names) or 'no names'}; expected two or "
+            "more names, separated by commas, or an existing text file with one per line"
         )
     return class_table(enumerate(names), where=source)
 

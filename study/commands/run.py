@@ -52,7 +52,7 @@ def run(options: Namespace) -> None:
     """
     for option in ("images", "estimate", "json"):
         if getattr(options, option) and not options.check:
-            raise ConfigError(f"--{option} belongs to --check, which starts nothing")
+            raise ConfigError(f"--{option} is allowed with --check only")
     if options.check:
         from study.commands.check_result import print_check
 
@@ -83,7 +83,7 @@ def _read(options: Namespace) -> "Study | list[SweepStudy]":
     if not is_sweep(source):
         return make_study(source, overrides)
     if options.images or options.estimate:
-        raise ConfigError(f"--images and --estimate are of one study, and {source} is a sweep")
+        raise ConfigError(f"--images and --estimate need a single study; {source} is a sweep")
     return load_sweep(source, overrides)
 
 

@@ -115,7 +115,7 @@ def _check_root(name: str, root: Path) -> Path:
         root = Path(root).expanduser()
         exists = root.is_file() or root.is_dir()
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
-        raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
+        raise DataError(f"dataset {name!r}: cannot read {root} ({error})") from error
     if not exists:
         hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
         raise DataError(f"dataset {name!r}: no file or folder there: {root}{hint}")
@@ -153,9 +153,9 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
     if folder is None or not names or read:
         return
     raise DataError(
-        f"the folder {str(folder)!r} is not read for {listed(names)}, which is in the package or "
-        f"on the hub; for the images of a folder add {option} (any name for your own), otherwise "
-        "give no folder"
+        f"{listed(names)} is in the package or on the hub, and doesn't read the folder "
+        f"{str(folder)!r}; to read images from that folder, add {option} (or any other name), "
+        "otherwise give no folder"
     )
 
 

@@ -110,8 +110,8 @@ def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:
             if owner != dataset.name:
                 raise DataError(
                     f"{owner} and {dataset.name} have images in common, such as {place}; expected "
-                    "datasets without common images: your own target is read from the folder or "
-                    "table of its name in data.targets_root, or else in data.root"
+                    "datasets without common images; your own target is read from the folder or "
+                    "table with its name in data.targets_root, or else in data.root"
                 )
 
 

@@ -210,7 +210,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(
-            f"{path}: cannot be read (it is not text in UTF-8, as it has the byte {byte:#04x})"
+            f"{path}: cannot be read (not UTF-8 text: it has the byte {byte:#04x})"
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
@@ -227,7 +227,7 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not whole JSON ({error})") from error
+        raise DataError(f"{path}: not complete JSON ({error})") from error
 
 
 def read_label(value: object) -> int | None:

@@ -152,7 +152,7 @@ def draw_shots(
             allowed.
     """
     if not dataset.train:
-        raise DataError(f"{dataset.name} has no training images: it is a test set only")
+        raise DataError(f"{dataset.name} has no training images: it has test images only")
     key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
     if shots == ALL:
         return _all_shots(dataset, val_shots, seed, key)

@@ -97,8 +97,8 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
             each = f" in each of {listed(scored)}"
         raise DataError(
             f"{dataset.name}: '{part}' would be tested on one class alone, "
-            f"{dataset.class_names[label]!r}: whoever always "
-            "answers it is right, whatever is trained; expected test images of 2 classes "
+            f"{dataset.class_names[label]!r}, so every model "
+            "would be right; expected test images of 2 classes "
             f"or more{each}"
         )
 
@@ -125,7 +125,7 @@ def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> 
     if not val:
         raise DataError(
             f"{shots.dataset}: the shots have no validation images, so {name!r} cannot be scored; "
-            "draw some, or select by folds"
+            "draw some, or use cross-validation"
         )
     train = Part("train", in_classes(shots.train, classes), classes)
     return (Task(train, (Part(name, val, classes),)),)
@@ -260,5 +260,5 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     if absent:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "
-            "every class that is trained on needs one: is the file whole?"
+            "every class that is trained on needs one: is the file complete?"
         )

@@ -61,7 +61,7 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         the other files, by suffix.
 
     Raises:
-        DataError: a folder may not be listed.
+        DataError: a folder cannot be listed.
     """
     images: list[Path] = []
     other_suffixes: Counter[str] = Counter()

@@ -76,11 +76,11 @@ def test_another_number_than_was_published_is_warned_of_with_how_to_get_all(
 ):
     miniature.make("dtd", tmp_path)
     (line,) = dataset_warnings(load_dataset("dtd", tmp_path))
-    assert "as published: " in line
+    assert "the published dataset has 2820, 1128 and 1692" in line
     assert "Get it by" in line
 
 
-CAUTION = "has seen printed characters and nothing else"
+CAUTION = "was trained on printed characters only"
 
 
 def test_the_embedded_backbone_is_warned_of_with_images_that_are_no_characters(

@@ -82,7 +82,7 @@ def test_a_study_begins_with_what_it_is_and_may_be_resumed_in_another_folder(
     assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
     printed = " ".join(output.getvalue().split())
     assert plan_fact(study).text in printed
-    assert "in two classes, and no model can be right about both" in printed
+    assert "in two classes, so one of the labels must be wrong" in printed
     monkeypatch.chdir("/")
     with stop_before_ray(monkeypatch):
         run_study(study_of(frozen), console, resume=True)

@@ -68,9 +68,9 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
     overrides = ["seed=3", "resources.max_concurrent=2", "search.asha=null", "data={shots: 4}"]
     for command in COMMANDS:
         message = refused(*command, *overrides)
-        assert "seed: is frozen as 1, got 3" in message
-        assert "data.shots: is frozen as 16, got 4" in message
-        assert "search.asha.grace_period: is frozen as 3, got None" in message
+        assert "seed: the study has 1, got 3" in message
+        assert "data.shots: the study has 16, got 4" in message
+        assert "search.asha.grace_period: the study has 3, got None" in message
         assert "max_concurrent" not in message
         assert "data.augment" not in message
 

@@ -122,4 +122,4 @@ def test_a_configuration_with_axes_begins_a_sweep(
     (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
     assert run("grid.yaml", "name=my").code == 0
     assert [one.config.seed for one in begun] == [1, 2]
-    assert "are of one study" in refused("grid.yaml", "--check", "--estimate")
+    assert "need a single study" in refused("grid.yaml", "--check", "--estimate")

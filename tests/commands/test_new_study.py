@@ -75,7 +75,7 @@ def test_what_is_printed_is_the_same_when_it_is_read(here: Path, run: Run):
 
 
 def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: Callable[..., str]):
-    assert "stands for 55 studies; expected one" in refused("config", "paper/few_shot")
+    assert "describes 55 studies; expected one" in refused("config", "paper/few_shot")
     words = ("data.dataset=dtd", "data.shots=4")
     printed = yaml.safe_load(run("config", "paper/few_shot", *words).out)
     assert printed["name"] == "paper-few_shot-dtd-4"

@@ -69,7 +69,7 @@ def test_a_study_of_the_same_name_and_other_settings_is_not_averaged_with_the_re
             refuse(changed(planned, "training", epochs=6))
         (fault,) = caught.value.faults
         assert fault.key == "name"
-        assert "training.epochs: is frozen as 100, got 6" in fault.message
+        assert "training.epochs: the study has 100, got 6" in fault.message
 
 
 def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep):
@@ -85,7 +85,7 @@ def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
     planned = sweep("{seed: [1, 2]}")
     extended, _ = changed(planned, "search", trials=90)
     begin(extended, finished=True).mark_incomplete(candidates=False)
-    with pytest.raises(ConfigError, match=r"my-grid-1: .*\n.*search.trials: is frozen as 90"):
+    with pytest.raises(ConfigError, match=r"my-grid-1: .*\n.*search.trials: the study has 90"):
         check_sweep(planned)
 
 

@@ -68,8 +68,8 @@ def read_image(
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(
-            f"{path}: has more than {most:,} pixels, which may be meant to fill the memory; "
-            "use fewer"
+            f"{path}: has more than {most:,} pixels, which could fill the memory; "
+            "expected a smaller image"
         ) from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
         if isinstance(error, OSError) and error.errno in PASSING:
@@ -96,8 +96,8 @@ def _refuse_many_scans(image: Image.Image) -> None:
     most = MOST_PASSES * Image.MAX_IMAGE_PIXELS
     if scans * image.width * image.height > most:
         raise DataError(
-            f"has {scans} scans of {image.width} × {image.height} pixels, which may be meant to "
-            f"take long; expected {most:,} pixels in all scans: save it again"
+            f"has {scans} scans of {image.width} × {image.height} pixels, which would take "
+            f"very long to decode; expected {most:,} pixels in all scans: save it again"
         )
 
 

@@ -39,7 +39,7 @@ class ImageTable:
             DataError: the file is missing, cut short, or not such a file.
         """
         self.path = path
-        fault = f"{path}: not a whole file of decoded images"
+        fault = f"{path}: not a complete file of decoded images"
         try:
             mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
             reader = None

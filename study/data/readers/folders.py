@@ -48,20 +48,20 @@ def visible(folder: Path) -> list[Entry]:
     """Return the entries of a folder that are not hidden or left over.
 
     Raises:
-        DataError: if the folder is missing or may not be listed.
+        DataError: if the folder is missing or cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
-        raise DataError(f"{folder}: may not be listed ({error.strerror})") from error
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
 
 
 def subfolders(folder: Path) -> list[str]:
     """Return the names of the visible folders in a folder that studies did not write, sorted.
 
     Raises:
-        DataError: if the folder is missing or may not be listed.
+        DataError: if the folder is missing or cannot be listed.
     """
     names = [entry.name for entry in visible(folder) if is_folder(entry)]
     return sorted(name for name in names if not is_output_folder(folder / name))

@@ -59,7 +59,7 @@ def load_hub(
     where = name.removeprefix(PREFIX)
     setting = "data.root=DIR with any name of your own, such as data.dataset=mine"
     bring = download_hint(f"{where} --repo-type dataset", revision, setting)
-    with _library_errors(name, where, f". If the hub cannot be reached, bring it over: {bring}"):
+    with _library_errors(name, where, f". Without access to the hub, copy the dataset: {bring}"):
         from huggingface_hub import HfApi  # which `datasets` brings
 
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
@@ -71,7 +71,7 @@ def load_hub(
         if fault:
             raise DataError(
                 f"{name} is on the hub, and {HfApi().endpoint} does not answer ({fault}). "
-                f"Bring it over: {bring}"
+                f"Copy the dataset: {bring}"
             )
         tables = _built_tables(name, where, splits or {}, subset=subset, revision=revision)
     return _read_tables(name, tables, columns or {})

@@ -49,7 +49,7 @@ def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: 
         ("dtd", "images", "image folder images is missing"),
         ("fgvc_aircraft", "images_variant_val.txt", "images_variant_val.txt is missing"),
         ("imagenet", "classnames.txt", "classnames.txt is missing; looked in"),
-        ("imagenet", "images/val", "images/val: may not be listed (No such file or directory)"),
+        ("imagenet", "images/val", "images/val: cannot be listed (No such file or directory)"),
         ("imagenet", "images/val/*", "images/val: has no class folders, one for each id of"),
         ("imagenet", "images/train/n01443537", "train and val differ in classes: 'n01443537'"),
     ],
@@ -79,7 +79,7 @@ def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
 
 @pytest.mark.parametrize(
     "text, message",
-    [("[" * 100_000, "not whole JSON"), ('{"train": [], "val": []}', "needs the lists")],
+    [("[" * 100_000, "not complete JSON"), ('{"train": [], "val": []}', "needs the lists")],
 )
 def test_an_unsound_split_file_is_refused(text: str, message: str, tmp_path: Path):
     file = tmp_path / LAYOUTS["dtd"].split
@@ -158,7 +158,7 @@ def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path):
     assert sizes(dataset) == [0, 0, 2 * len(names)]
     for record in dataset.test:
         assert names[record.label] == name_of[record.path.split("/")[1]]
-    with pytest.raises(DataError, match="test set only"):
+    with pytest.raises(DataError, match="test images only"):
         draw_shots(dataset, shots=1, seed=1)
 
 
