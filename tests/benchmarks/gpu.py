@@ -39,7 +39,7 @@ from study.data.images.table import random_resized_crop_flip
 from study.method.training import Objective
 from study.method.training_options import Precision
 from tests.benchmarks.measuring import machine
-from tests.benchmarks.step.random_clip import DISTILL_WEIGHT, SHAPES, TINY, Step, make_step
+from tests.benchmarks.random_clip import DISTILL_WEIGHT, SHAPES, TINY, Step, make_step
 
 PRECISIONS: dict[str, Precision] = {
     "float32": "float32",

@@ -1,18 +1,15 @@
-"""What benchmarks share: the machine in words, tables for a README, and seconds."""
+"""What benchmarks share: the machine in words, and tables for a README."""
 
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-Task = Callable[[], object]
 LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "mlflow")
 
 
@@ -37,17 +34,3 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     for row in (header, ["---"] * len(header), *rows):
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, ""])
-
-
-def median_seconds(tasks: Mapping[str, Task], rounds: int) -> dict[str, float]:
-    """Return the median processor seconds of each task, after a first round that does not count.
-
-    Tasks take turns, so that other work of the machine weighs on all of them alike.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(rounds + 1):
-        for name, task in tasks.items():
-            began = time.process_time()
-            task()
-            seconds[name].append(time.process_time() - began)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}

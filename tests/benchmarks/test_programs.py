@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 WORDS = {
-    "step/steps.py --quick --rounds 1": ["naive / staged"],
     "gpu.py --quick": [
         "nothing here is a measurement",
         "| TF32 | plain | ",

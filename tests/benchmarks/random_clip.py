@@ -10,7 +10,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
 from study.backbones.backbone import Backbone
@@ -48,7 +47,6 @@ TEXT_SHAPES = {
     TINY: {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
 }
 DISTILL_WEIGHT = 8.0
-CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
 """The tokens of "a photo of a"."""
@@ -76,46 +74,15 @@ class Step:
         """The prompts after all frozen stages."""
         return self.staged.begin_prompts(self.ids)
 
-    @cached_property
-    def images(self) -> Tensor:
-        """The images after all frozen stages, which a trial without augmentation keeps."""
-        return self.begin_images()
-
     def begin_images(self) -> Tensor:
         """Bring the images to the device and through all frozen stages."""
         return self.staged.begin_images(to_device(self.pixels, self.classifier.device))
 
-    def take_naive(self) -> None:
-        """Take a step as the public trainer does: two text passes over the whole context."""
-        ids = F.pad(self.ids, (0, CONTEXT - self.ids.shape[1]))
-        text = self.classifier.encode_text(ids)
-        logits = self.classifier.logits(self.classifier.encode_image(self.pixels), text)
-        objective = Objective(ids, self.zero_shot_text, DISTILL_WEIGHT)
-        losses = objective.losses(logits, self.labels, self.classifier.encode_text(ids))
-        self.optimizer.zero_grad()
-        losses.loss.backward()
-        self.optimizer.step()
-
-    def take_staged(self) -> None:
-        """Take a step as trials do without augmentation."""
-        self._train(self.images)
-
     def take_augmented(self) -> None:
         """Take a step as trials do with augmentation: images are new in each step."""
-        self._train(self.begin_images())
-
-    def _train(self, images: Tensor) -> None:
         objective = Objective(self.prompts, self.zero_shot_text, DISTILL_WEIGHT)
+        images = self.begin_images()
         training_step(self.staged, self.optimizer, images, self.labels, objective)
-
-    def take_floor(self) -> None:
-        """Pass both encoders there and back, and nothing else."""
-        features = [
-            self.classifier.encode_image(self.pixels),
-            self.classifier.encode_text(self.ids),
-        ]
-        losses = [feature.sum() for feature in features if feature.requires_grad]
-        torch.stack(losses).sum().backward()
 
 
 def make_step(
