@@ -227,7 +227,7 @@ class ExampleStudy(StudyWriter):
                     predictions += predictions_right(part, CLASSES, images, right, head)
             self.predict(trial.trial_id, predictions)
 
-    def doubt_labels(self, wrong: str, classes: Sequence[str]):
+    def add_likely_mislabelled(self, wrong: str, classes: Sequence[str]):
         """Let all trials of the search take the first of nine images for the second class."""
         first, second = classes
         seen = [Prediction("text", "accuracy", wrong, first, second, 0.9, 0.01)]

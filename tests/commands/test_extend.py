@@ -105,7 +105,7 @@ def test_the_new_time_is_longer_than_the_limit_and_what_was_used(study: Study):
     assert grown.config.search.minutes is None
 
 
-def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(
+def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_selection(
     study: Study,
 ):
     study.write_candidates(candidates({"best": 7}))
@@ -138,7 +138,7 @@ def extended(study: Study) -> Study:
     return grow(study, "search.trials=+50")
 
 
-def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its_own(
+def test_what_was_tested_before_stays_beside_the_new_selection_under_a_label_of_its_own(
     extended: Study,
 ):
     same = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})

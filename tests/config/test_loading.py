@@ -17,7 +17,7 @@ CONFIG_FILES = sorted(p for p in CONFIGS.rglob("*") if p.is_file() and p.name !=
 @pytest.mark.parametrize(
     "path", CONFIG_FILES, ids=lambda path: path.relative_to(CONFIGS).as_posix()
 )
-def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path):
+def test_a_packaged_configuration_loads_and_is_found_by_name(path: Path):
     assert path.suffix == ".yaml"
     if is_sweep(path):
         assert load_sweep(path)

@@ -1,4 +1,4 @@
-"""The choice of the reader, and what no reader reads: the outputs of studies and of MLflow."""
+"""Which reader is used, and what no reader reads: the outputs of studies and of MLflow."""
 
 import shutil
 from pathlib import Path

@@ -118,7 +118,7 @@ def test_folds_are_chosen_if_each_has_every_class(
 
 @pytest.mark.parametrize("protocol", ["base_to_new", "generalized"])
 @pytest.mark.parametrize("classes, rule", [(24, "class_folds"), (22, "base")])
-def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
+def test_too_few_base_classes_make_the_selection_weak_and_warn(
     classes: int, rule: str, protocol: str, caplog: pytest.LogCaptureFixture
 ):
     dataset = make_paper_dataset(classes=classes)

@@ -1,4 +1,4 @@
-"""A whole study on a miniature in its exact format reads test images after its choice alone."""
+"""A whole study on a miniature in its exact format reads test images only after its selection."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.real_study import statuses
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 
-def test_no_test_image_is_opened_before_the_choice(
+def test_no_test_image_is_opened_before_the_selection(
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = miniature.make("eurosat", tmp_path / "locked", classes=4, counts=(4, 2, 2))

@@ -12,7 +12,7 @@ from study.results.study_result import read_study_result
 from tests.not_none import not_none
 
 
-def test_what_differs_is_named_with_its_difference_and_what_is_doubtful_noted(
+def test_what_differs_is_named_with_its_difference_and_what_is_uncertain_noted(
     ablation_study: Path,
 ):
     ablation = not_none(read_study_result(ablation_study).ablation)

@@ -150,7 +150,7 @@ def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
     evil = f'"{EVIL}'
     seen = [Prediction("text", "accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
     study.predict("test-best-seed1", seen)
-    study.doubt_labels(f"{EVIL}.png", ("cat", EVIL))
+    study.add_likely_mislabelled(f"{EVIL}.png", ("cat", EVIL))
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
     result = read_study_result(few_shot_study)

@@ -20,7 +20,7 @@ def best_of(study: Any) -> BestConfiguration:
     return not_none(read_best(study.study))
 
 
-def test_a_choice_has_the_means_of_the_seeds_that_have_finished(finish: Any, tmp_path: Path):
+def test_a_configuration_has_the_means_of_the_seeds_that_have_finished(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "above")
     study.test(2, test_score=0.65)
     best = best_of(study)

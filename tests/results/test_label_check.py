@@ -26,7 +26,7 @@ def best_of(folder: Path) -> str:
 
 
 def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path):
-    ExampleStudy(few_shot_study).doubt_labels("x.png", ("cat", "dog"))
+    ExampleStudy(few_shot_study).add_likely_mislabelled("x.png", ("cat", "dog"))
     for path in few_shot_study.glob("trials/search-*"):
         if path.name != best_of(few_shot_study):
             other = [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)]
@@ -51,7 +51,7 @@ def test_the_models_of_several_folds_are_averaged_if_they_know_the_class(base_to
 
 
 @pytest.mark.parametrize("wrong, found", [(2, 2), (3, 0)])
-def test_models_that_are_wrong_on_most_images_doubt_no_label(
+def test_models_that_are_wrong_on_most_images_question_no_label(
     few_shot_study: Path, wrong: int, found: int
 ):
     rows = [(0, "accuracy", f"{n}.png", "a", "b", 0.9, 0.05) for n in range(wrong)]

@@ -23,7 +23,7 @@ def against(result: StudyResult, one: str, other: str) -> MeanInterval:
     return not_none(result.difference(*pair))
 
 
-def test_the_best_configuration_is_the_choice_of_validation_not_the_best_on_test(
+def test_the_best_configuration_is_selected_by_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ):
     result = read_study_result(make_study(edge=-0.015))
@@ -55,7 +55,7 @@ def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
         assert read_study_result(few_shot_study).rivals == ["clipfit-tuned", expected]
 
 
-def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_study: Path):
+def test_comparisons_that_an_earlier_selection_planned_are_tests_as_well(few_shot_study: Path):
     ExampleStudy(few_shot_study).add_candidate("linear", 0.005, val_score=0.6, head="linear")
     alone = read_study_result(few_shot_study).comparisons
     candidates = json.loads((few_shot_study / "candidates.json").read_text())

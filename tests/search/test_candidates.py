@@ -60,7 +60,7 @@ METHOD = [("zero-shot", 0.2), ("clipfit", 0.4), ("full", 0.85), ("full", 0.9), (
             [*ALL, ("search", 0.6), ("search", 0.8)],
             {"zero-shot": 0, "clipfit": 1, "clipfit-tuned": 3, "best": 2, "second": 5},
         ),
-        (  # the published rates are a choice of tuned CLIPFit's search, too
+        (  # the published rates are among those of tuned CLIPFit's search, too
             [("zero-shot", 0.2), ("clipfit", 0.9), ("clipfit-tuned", 0.7)],
             {"zero-shot": 0, "clipfit": 1, "clipfit-tuned": 1, "best": 1, "second": 2},
         ),
@@ -82,7 +82,7 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
     assert {label: trial.config.number for label, trial in found.items()} == chosen
 
 
-def test_a_choice_is_kept_and_its_best_with_a_delta_is_final(written: StudyWriter):
+def test_a_selection_is_kept_and_its_best_with_a_delta_is_final(written: StudyWriter):
     write(written, METHOD)
     candidates = read_or_choose_candidates(written.study)
     best = not_none(best_candidate(candidates))

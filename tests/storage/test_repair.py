@@ -12,14 +12,14 @@ from study.storage.trial_folder import End
 from tests.damage import cut, flip, overwrite
 
 REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
-CHOICE = [{"label": "best", "val_score": 0.25}]
+CANDIDATES = [{"label": "best", "val_score": 0.25}]
 Damage = Callable[[Path], object]
 
 
 @pytest.fixture
 def folder(folder: StudyFolder) -> StudyFolder:
     """A study with a trial that ended and one that did not."""
-    folder.write_json("candidates.json", CHOICE)
+    folder.write_json("candidates.json", CANDIDATES)
     for number in (0, 1):
         trial = folder.trial(f"search-000{number}")
         trial.create({"number": number, "stage": "search"})
@@ -84,7 +84,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
 
 
 @pytest.mark.parametrize("damage", [flip, overwrite])
-def test_a_damaged_choice_is_taken_back_and_never_believed(folder: StudyFolder, damage: Damage):
+def test_a_damaged_selection_is_taken_back_and_never_believed(folder: StudyFolder, damage: Damage):
     damage(folder.path / "candidates.json")
     with pytest.raises(FolderError, match=r"candidates\.json is damaged"):
         folder.read_json("candidates.json")
@@ -100,7 +100,7 @@ def test_a_crash_between_the_checksum_and_its_file_is_no_damage(folder: StudyFol
         with path.with_name("sha256.txt").open("a") as sums:
             sums.write(f"{'0' * 64}  {path.name}\n{'0' * 30}")
     repair(folder)
-    assert folder.read_json("candidates.json") == CHOICE
+    assert folder.read_json("candidates.json") == CANDIDATES
     assert whole.read_end() is not None
     folder.write_json("candidates.json", [])
     assert folder.read_json("candidates.json") == []

@@ -128,7 +128,7 @@ def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_corrupt_images_are_left_out_by_choice_and_reported_at_each_use(
+def test_corrupt_images_are_left_out_on_request_and_reported_at_each_use(
     decode: Decode, colors: Any, caplog: pytest.LogCaptureFixture
 ):
     paths = ["a.jpg", "bad1.jpg", "c.jpg", "bad2.jpg"]

@@ -71,7 +71,7 @@ def test_a_models_name_has_no_slash_and_no_colon(dataset: str, name: str):
         ({"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}, None),
         ({"images": [2] * 10, "right": [0] * 8 + [1, 2], "test_score": 0.15}, "not shown"),
     ],
-    ids=["at chance", "in doubt"],
+    ids=["at chance", "not certainly above chance"],
 )
 def test_what_is_not_shown_to_beat_chance_is_no_champion(
     finished: Any,
