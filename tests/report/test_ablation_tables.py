@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.report.ablation_tables import forest_chart
+from study.report.ablation_tables import cell_table, forest_chart
 from study.report.formatting import points
 from study.report.verdict import ablation_notes, ablation_verdict
 from study.results.study_result import read_study_result
@@ -44,4 +44,6 @@ def test_the_forest_has_each_difference_and_is_not_drawn_of_a_base_alone(ablatio
     base = [trial for trial in result.trial_results if trial.label == "base"]
     alone = not_none(replace(result, trial_results=base).ablation)
     assert len(alone.cells) == 1
+    table = cell_table(result)
+    assert {len(row) for row in table.rows} == {len(table.header)}
     assert not forest_chart(alone).painters

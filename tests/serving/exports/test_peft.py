@@ -36,6 +36,7 @@ def test_a_single_kind_of_adapter_makes_the_untouched_backbone_the_tuned_model(
 def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any):
     folder, _ = exported(make_delta("text.mlp.fc2.bias + vision.ln_post"), "peft")
     tensors = {}
+    assert (folder / "backbone").is_dir(), "this package's CLIP is not on the hub"
     for name in ("biases", "layernorms"):
         files = {path.name for path in (folder / name).iterdir()}
         assert files == {"adapter_config.json", "adapter_model.safetensors"}
