@@ -108,15 +108,24 @@ def test_a_node_that_joins_takes_trials_and_data_reach_each_process_once(nodes: 
 
 @pytest.mark.ci
 def test_trials_leave_a_node_that_is_about_to_be_taken_away_and_do_no_epoch_twice(
-    nodes: Any, start: Start
+    nodes: Any, start: Start, tmp_path: Path
 ):
     leaving, _ = (nodes.add_node(num_cpus=1) for _ in range(2))
-    running = start(2, "search.trials=8", "training.epochs=60", "resources.max_failures=0")
-    running.until("both train", lambda: len({n["node"] for n in running.notes("epoch")}) == 2)
+    more_than_fit = 3
+    running = start(
+        more_than_fit, "search.trials=8", "training.epochs=60", "resources.max_failures=0"
+    )
+
+    def both_are_in_a_trial() -> bool:
+        epochs = Counter((n["node"], n["trial"]) for n in running.notes("epoch"))
+        return len({node for (node, _), count in epochs.items() if count > 1}) == 2
+
+    running.until("both wait for a third process", both_are_in_a_trial)
     ray = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", nodes.address]
     why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "as of a spot machine"]
     subprocess.run([*ray, "--node-id", leaving.node_id, *why], check=True)
     notice = time.time()
+    (tmp_path / "wait_for").write_text("2")
     (raylet,) = leaving.all_processes["raylet"]
     running.until("the node is empty, and ends itself", lambda: raylet.process.poll() is not None)
     trained = len(running.notes("epoch"))

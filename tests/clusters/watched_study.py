@@ -3,8 +3,9 @@
     python tests/clusters/watched_study.py NOTES ARGUMENT…
 
 NOTES is a file of JSON lines: ``what`` was done, by which ``process`` on which ``node``. A file
-``wait_for`` beside it tells how many processes must have run an epoch before any runs a second one:
-short trials would else all be run by the first processes to start.
+``wait_for`` beside it states how many processes must have run an epoch before a trial goes on from
+its second one: short trials would else all be run by the first processes to start, and would have
+ended before a test can act on them.
 """
 
 import json
@@ -34,10 +35,11 @@ def note(what: str, **more: Any):
         file.write(json.dumps(line) + "\n")
 
 
-def processes_that_train() -> int:
-    """Count those that have noted an epoch."""
+def too_few_processes_train() -> bool:
+    """Whether fewer have noted an epoch than ``wait_for`` says."""
     noted = map(json.loads, NOTES.read_text().splitlines())
-    return len({(n["node"], n["process"]) for n in noted if n["what"] == "epoch"})
+    train = {(n["node"], n["process"]) for n in noted if n["what"] == "epoch"}
+    return len(train) < int(WAIT_FOR.read_text())
 
 
 class Watched(ClipFitTrainable):
@@ -64,7 +66,7 @@ class Watched(ClipFitTrainable):
             if line.endswith((".arrow", "model.safetensors"))
         }
         note("epoch", trial=self.worker.trial.trial_id, mapped=sorted(mapped))
-        while WAIT_FOR.exists() and processes_that_train() < int(WAIT_FOR.read_text()):
+        while WAIT_FOR.exists() and self.iteration and too_few_processes_train():
             time.sleep(0.2)
         return result
 
