@@ -162,7 +162,5 @@ def _size(encoded: Path | BytesIO) -> int:
 
 def _digest(encoded: Path | BytesIO) -> bytes:
     """Return a hash of an encoded image."""
-    if isinstance(encoded, Path):
-        with encoded.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    return hashlib.sha256(encoded.getbuffer()).digest()
+    with encoded.open("rb") if isinstance(encoded, Path) else encoded as file:
+        return hashlib.file_digest(file, "sha256").digest()

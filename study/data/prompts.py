@@ -101,7 +101,8 @@ def refuse_unreadable_names(
     marked = []
     for name, row in zip(class_names, rows, strict=True):
         names_of[tuple(row)].append(name)
-        marks = [f"U+{ord(c):04X}" for c in dict.fromkeys(name) if _is_control(c)]
+        unseen = [c for c in name if c in UNSEEN or unicodedata.category(c) in CONTROL]
+        marks = [f"U+{ord(c):04X}" for c in dict.fromkeys(unseen)]
         for number, text in special.items():
             if number in row and (number in ends or text.lower() in name.lower()):
                 marks.append(text)
@@ -119,7 +120,3 @@ def refuse_unreadable_names(
     ]
     if faults:
         raise DataFaults(faults)
-
-
-def _is_control(character: str) -> bool:
-    return character in UNSEEN or unicodedata.category(character) in CONTROL

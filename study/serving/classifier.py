@@ -131,7 +131,7 @@ class TunedClassifier:
         remaining = iter(images)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             while batch := list(islice(remaining, IMAGES_PER_BATCH)):
-                decoded = list(pool.map(partial(self._try_to_read, files=files), batch))
+                decoded = list(pool.map(partial(self.read_pixels, files=files), batch))
                 logits = self._logits(
                     [item for item in decoded if not isinstance(item, StudyError)]
                 )
@@ -139,24 +139,14 @@ class TunedClassifier:
                 for item in decoded:
                     yield item if isinstance(item, StudyError) else next(rows)
 
-    def read_pixels(self, image: object, *, files: bool = True) -> Pixels:
-        """Return an image at CLIP's size, (size, size, 3) uint8; see `classify`.
-
-        Raises:
-            DataError: the image cannot be read.
-        """
-        return preprocess(
-            read_any_image(image, files=files, reading=self.reading),
-            size=self.backbone.image_size,
-            keep_aspect=False,
-            framing=self.reading.framing,
-        )
-
-    def _try_to_read(self, image: object, *, files: bool) -> Pixels | StudyError:
+    def read_pixels(self, image: object, *, files: bool = True) -> Pixels | StudyError:
+        """Return an image at CLIP's size, (size, size, 3) uint8, or why it cannot be read."""
         try:
-            return self.read_pixels(image, files=files)
+            rgb = read_any_image(image, files=files, reading=self.reading)
         except StudyError as error:
             return error
+        size, framing = self.backbone.image_size, self.reading.framing
+        return preprocess(rgb, size=size, keep_aspect=False, framing=framing)
 
     @torch.no_grad()
     def _logits(self, pixels: Sequence[Pixels]) -> Tensor:
@@ -212,15 +202,14 @@ def load_classifier(
         class_names = _check_names(class_names)
     loaded, head, info = _load_tuned_backbone(delta, backbone, revision)
     names = class_names or info.class_names
+    are_own = names == info.class_names
+    refuse_unreadable_names("class_names", names, loaded.tokenizer, repeated=are_own)
     head_classes = head.classes if head else ()
-    if names == info.class_names:
-        class_ids = list(range(len(names)))
-    else:
+    class_ids = list(range(len(names)))
+    if not are_own:
         id_of_name = {info.class_names[class_id]: class_id for class_id in reversed(head_classes)}
         class_ids = [id_of_name.get(name, -1) for name in names]
     templates = templates_of("this classifier", info.templates)
-    repeated = names == info.class_names
-    refuse_unreadable_names("class_names", names, loaded.tokenizer, repeated=repeated)
     loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
     texts = [prompt for of_class in prompts(names, templates) for prompt in of_class]

@@ -1,9 +1,8 @@
 """The packaged datasets `digits` and `glyphs`.
 
-`digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
-fonts that the embedded checkpoint has never seen, whose pixels are in `letters.safetensors`. The
-letters
-are warped and reduced to 8×8 pixels of 17 grey levels, like the handwritten digits.
+`digits` are the ten handwritten digits of scikit-learn. `glyphs` has some of them, and letters
+drawn in fonts that the embedded checkpoint has never seen; its pixels are in `glyphs.safetensors`.
+The letters are warped and reduced to 8×8 pixels of 17 grey levels, like the handwritten digits.
 """
 
 from importlib.util import find_spec
@@ -28,22 +27,18 @@ Pixels = NDArray[np.uint8]
 GLYPH_CHARACTERS = "01234ABCDEFGHJKLMe56789NPQRSTUVWXYZh"
 IMAGES = 60
 """The images of `glyphs` per class and split."""
-FILE = Path(__file__).with_name("letters.safetensors")
-"""The pixels of the letters of each split, in the order of `GLYPH_CHARACTERS`."""
-SPLITS = ("train", "test")
-_SEED = 2024  # of which digits are in `glyphs`, the same for every study
+FILE = Path(__file__).with_name("glyphs.safetensors")
+"""The pixels of each split, (classes · `IMAGES`, 8, 8) uint8, class by class."""
 
 
-def character_name(character: str) -> str:
-    """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
+def _class_name(character: str) -> str:
+    """Return the class name of a character, such as `digit two` or `capital letter a`."""
     if character.isdecimal():
         return DIGIT_NAMES[int(character)]
-    if character.isupper():
-        return f"capital letter {character.lower()}"
-    return f"small letter {character}"
+    return f"{'capital' if character.isupper() else 'small'} letter {character.lower()}"
 
 
-GLYPH_CLASS_NAMES = tuple(map(character_name, GLYPH_CHARACTERS))
+GLYPH_CLASS_NAMES = tuple(map(_class_name, GLYPH_CHARACTERS))
 
 
 def _with_ids(
@@ -78,24 +73,8 @@ def load_digits() -> Contents:
 def load_glyphs() -> Contents:
     """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
     labels = np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
-    pixels = glyph_pixels()
+    pixels = load_file(FILE)
     images, train = _with_ids("glyphs/train", pixels["train"], labels)
     test_images, test = _with_ids("glyphs/test", pixels["test"], labels)
     source = ArraySource("glyphs", images | test_images)
     return GLYPH_CLASS_NAMES, Splits(train, (), test), source
-
-
-def glyph_pixels() -> dict[str, Pixels]:
-    """Return the images of `glyphs` by split, (2160, 8, 8) uint8 each, sorted by class."""
-    digits, labels = read_digits()
-    rng = np.random.default_rng(_SEED)
-    order = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
-    letters = load_file(FILE)
-    pixels = {}
-    for start, split in zip((0, IMAGES), SPLITS, strict=True):
-        pools = np.split(letters[split], len(letters[split]) // IMAGES)
-        for digit in range(10):
-            rows = order[digit][start : start + IMAGES]
-            pools.insert(GLYPH_CHARACTERS.index(str(digit)), digits[rows])
-        pixels[split] = np.concatenate(pools)
-    return pixels

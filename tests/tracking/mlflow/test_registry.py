@@ -54,7 +54,7 @@ def test_a_version_says_where_it_comes_from_and_has_no_pickle(finished: Any, sto
     assert weights == {
         "artifacts/delta.safetensors",
         "code/study/embedded/glyph-clip/model.safetensors",
-        "code/study/data/readers/letters.safetensors",
+        "code/study/data/readers/glyphs.safetensors",
     }
     assert sum(size for name, size in sizes.items() if not name.startswith("code/")) < 100_000
 
