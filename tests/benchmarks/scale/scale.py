@@ -16,6 +16,7 @@ import argparse
 import logging
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ from typing import Any
 import psutil
 from ray import tune
 from ray.tune.result import DONE
+
+from tests.benchmarks.measuring import machine
 
 SLOTS_VARIABLE = "SCALE_SLOTS"
 WINDOW = 100
@@ -119,9 +122,9 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16)
     options = parser.parse_args()
     os.environ[SLOTS_VARIABLE] = str(options.slots)
-    logging.disable(
-        logging.WARNING
-    )  # of results that Tune does not find, since the folder has them
+    # Of results that Tune does not find, since the folder has them.
+    logging.disable(logging.WARNING)
+    print(f"{' '.join(sys.argv)}, {machine()}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         measure(options, Path(folder))
 
