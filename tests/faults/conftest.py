@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,8 @@ def _mount(*arguments: str):
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    yield disk
-    disk.close()
+    with closing(Disk(tmp_path)) as disk:
+        yield disk
 
 
 @pytest.fixture
@@ -69,14 +69,12 @@ def make(tmp_path: Path) -> MakeStudy:
 
 @pytest.fixture(scope="module")
 def drivers() -> Iterator[Drivers]:
-    drivers = Drivers()
-    yield drivers
-    drivers.close()
+    with closing(Drivers()) as drivers:
+        yield drivers
 
 
 @pytest.fixture
 def proxy(mlflow_server: str) -> Iterator[Proxy]:
     """What makes the faults of MLflow's server, which is behind it."""
-    proxy = Proxy(mlflow_server)
-    yield proxy
-    proxy.close()
+    with closing(Proxy(mlflow_server)) as proxy:
+        yield proxy

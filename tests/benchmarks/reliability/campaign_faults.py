@@ -64,8 +64,7 @@ def damaging(damage: Callable[[Path], object]) -> Fault:
     """Return the fault that kills the driver and damages one of the study's files."""
 
     def fault(place: Place, chance: random.Random) -> Iterator[str]:
-        driver = place.driver()
-        if driver is not None:
+        if driver := place.driver():
             driver.kill()
         yield "killed the driver"
         time.sleep(DIE_WITHIN)
@@ -169,8 +168,7 @@ def restoring(place: Place, chance: random.Random) -> Iterator[str]:
 
 def leaving_address(place: Place, chance: random.Random) -> Iterator[str]:
     """Kill the driver, and name a cluster that is gone; at its port there may be something else."""
-    driver = place.driver()
-    if driver is not None:
+    if driver := place.driver():
         driver.kill()
     yield "killed the driver"
     listener = place.ends.enter_context(socket.create_server(("127.0.0.1", 0)))
