@@ -114,7 +114,7 @@ def budget_table(result: StudyResult) -> Table:
         "Trials and time",
         ["part", "trials", *TRIAL_STATES, "epochs", "time"],
         rows,
-        note="ASHA (successive halving) stopped trials early. Time is summed over trials.",
+        note="ASHA (successive halving) stops trials early. Time is summed over trials.",
     )
 
 
