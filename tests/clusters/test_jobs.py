@@ -99,7 +99,7 @@ def test_a_study_that_fails_fails_its_submission(
     assert code != 0
     assert "the study cannot start, 2 faults" in said
     assert "storage: runs would be in this job's copy of your folder" in said
-    assert "tracking: sqlite:///mlflow.db would be on whichever machine" in said
+    assert "/mlflow.db would be on whichever machine" in said
     assert "Traceback (most recent call last)" not in said.split("cannot start")[0]
 
 

@@ -147,7 +147,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     cluster: Site, tmp_path: Path
 ):
     folder = folder_of(cluster, "bereaved")
-    submitted = Running(cluster.submit("name=bereaved", "training.epochs=200"), tmp_path)
+    submitted = Running(cluster.submit("name=bereaved", "training.epochs=800"), tmp_path)
     wait_for(
         "trials are trained on both machines",
         lambda: (

@@ -10,12 +10,21 @@ from study.storage.new_folders import refuse_unwritable, runs_in_copy
 DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?#]+)((?:[?#].*)?)")
 ADVICE = "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db or a server's address"
 
 
 def tracking_uri(configured: str | None) -> str:
-    """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store.
+
+    The path of a SQLite file is absolute: MLflow keeps stores open by their URI, and a process may
+    go to another folder.
+    """
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    parsed = SQLITE.fullmatch(uri)
+    if parsed is None or parsed[2] == ":memory:":
+        return uri
+    return f"{parsed[1]}{Path(parsed[2]).absolute()}{parsed[3]}"
 
 
 def is_absent_store(uri: str) -> bool:
@@ -29,12 +38,12 @@ def is_absent_store(uri: str) -> bool:
     """
     if not uri.startswith("sqlite"):
         return False
-    parsed = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?#]+)(?:[?#].*)?", uri)
-    if parsed is None or parsed[1] == ":memory:":
+    parsed = SQLITE.fullmatch(uri)
+    if parsed is None or parsed[2] == ":memory:":
         raise TrackingError(f"{uri} is not a file that remains after the study; {ADVICE}")
     if runs_in_copy():
         raise TrackingError(f"{uri} would be on whichever machine runs this job; {ADVICE}")
-    file = Path(parsed[1])
+    file = Path(parsed[2])
     if not file.parent.is_dir():
         raise TrackingError(f"the folder of {uri} does not exist; create it, or {ADVICE}")
     if file.exists() and (file.is_dir() or file.stat().st_size):

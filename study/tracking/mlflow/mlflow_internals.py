@@ -11,6 +11,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from study.config.trial_settings import rate_column
@@ -95,7 +96,8 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
     """
     server, hints = redacted_text(uri), []
     if not uri.startswith(("http://", "https://")):
-        command = f"mlflow ui --backend-store-uri {shlex.quote(server)}"
+        store = server.replace(f"///{Path.cwd()}/", "///")
+        command = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
         server, hints = "http://127.0.0.1:5000", [("browse", command)]
     runs = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
     mode = "?workflowType=machine_learning"

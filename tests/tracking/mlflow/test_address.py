@@ -22,10 +22,11 @@ def check(uri: str):
 
 
 def test_what_is_configured_goes_before_the_environment_and_that_before_the_default(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.chdir(tmp_path)  # MLflow would go on with the store of the folder before
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert tracking_uri(None) == tracking_uri("") == DEFAULT_URI
+    assert tracking_uri(None) == tracking_uri("") == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://of-the-environment")
     assert tracking_uri(None) == "http://of-the-environment"
     assert tracking_uri("http://configured") == "http://configured"

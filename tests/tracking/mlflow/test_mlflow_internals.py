@@ -52,6 +52,8 @@ def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_tak
     browse, page, _ = viewing_hints("sqlite:////my runs/mlflow.db", "7", "a1", "trials")
     assert browse[1] == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
     assert page[1].startswith("http://127.0.0.1:5000/#/")
+    browse, *_ = viewing_hints(f"sqlite:///{Path.cwd()}/mlflow.db", "7", "a1", "trials")
+    assert browse[1] == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 
 UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'final'"
