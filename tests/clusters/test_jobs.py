@@ -92,9 +92,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         head.wait(60)
 
 
-def test_a_study_that_fails_fails_its_submission(
-    cluster: Cluster,
-):
+def test_a_study_that_fails_fails_its_submission(cluster: Cluster):
     code, said = cluster.submit("quickstart", "name=lost")
     assert code != 0
     assert "the study cannot start, 2 faults" in said
