@@ -156,7 +156,7 @@ def _run_to_the_end(
     print_warnings(find_warnings([study]), console)
     preparer, data = _lay_out_images(study, console)
     runner = run_trials if ray_start else run_in_process
-    # It takes seconds, and so starts beside Ray.
+    # It takes seconds, and so starts beside the first trials.
     tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
     try:
         with ThreadPoolExecutor(1) as beside, session:
@@ -164,13 +164,13 @@ def _run_to_the_end(
                 ray_start.result()
                 lost = exit_if_ray_is_lost(study_command("resume", folder.path))
                 session.enter_context(lost)  # it ends before Ray is asked to
-            tracker_start.result()
             is_auto = study.config.training.precision == AUTO
             study = decide_precision(study, in_process=ray_start is None)
             if is_auto:
                 precision = study.config.training.precision
                 console.print(f"precision {precision}, the faster one where trials run")
-            with closing(_steps(study, preparer, data, tracker, console)) as rounds:
+            sending = TrackerObserver(tracker, tracker_start)
+            with closing(_steps(study, preparer, data, sending, console)) as rounds:
                 runner(study, rounds)
             # Ray takes seconds to end.
             ray_end = beside.submit(session.pop_all().close)
@@ -205,11 +205,14 @@ def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData
 
 
 def _steps(
-    study: Study, preparer: Preparer, data: TrialData | None, tracker: Tracker, console: Console
+    study: Study,
+    preparer: Preparer,
+    data: TrialData | None,
+    sending: TrackerObserver,
+    console: Console,
 ) -> Generator[Round, None, None]:
     """Search and choose; only then read the test split, test, and train the final model."""
     config, folder, protocol = study.config, study.folder, study.protocol
-    sending = TrackerObserver(tracker)
     stage: Stage = "ablation" if config.ablation else "test"
     if data:
         total = config.search.planned_trials
@@ -222,6 +225,7 @@ def _steps(
             else:
                 line.limit(steps.seconds_left(study))
                 yield from steps.run_search(study, data, [line, sending])
+    sending.wait_for_start()
     if config.ablation:
         trainings = steps.choose_rates(study)
     else:

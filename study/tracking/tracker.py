@@ -8,6 +8,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from textwrap import shorten
 from typing import Any, NamedTuple
 
@@ -75,14 +76,34 @@ class Tracker(ABC):
 
 
 class TrackerObserver:
-    """An observer of a search that passes the changes of its trials on to a tracker."""
+    """An observer of a search that passes the changes of its trials on to a tracker.
 
-    def __init__(self, tracker: Tracker) -> None:
+    Args:
+        tracker: the tracker.
+        start: the call of its `start`, until whose end changes wait; None means that it has ended.
+    """
+
+    def __init__(self, tracker: Tracker, start: Future[None] | None = None) -> None:
         self._tracker = tracker
+        self._start = start
+        self._changed = dict[str, None]()
 
     def trial_started(self, config: TrialConfig, *_: Any) -> None:
         """Pass on that something of a trial is new."""
-        self._tracker.trial_changed(config.trial_id)
+        self._changed[config.trial_id] = None
+        if self._start is None or (self._start.done() and not self._start.exception()):
+            for trial_id in self._changed:
+                self._tracker.trial_changed(trial_id)
+            self._changed.clear()
+
+    def wait_for_start(self) -> None:
+        """Wait until the tracker has started.
+
+        Raises:
+            StudyError: the results cannot be kept.
+        """
+        if self._start:
+            self._start.result()
 
     trial_reported = trial_ended = trial_started
 

@@ -1,6 +1,7 @@
 """A tracker by its name, and the lines that say what it lacks and why."""
 
-from unittest.mock import Mock
+from concurrent.futures import Future
+from unittest.mock import Mock, call
 
 from study.tracking import make_tracker
 from study.tracking.tracker import TrackerObserver, describe_unsent, summarize_error
@@ -16,9 +17,13 @@ def test_a_tracker_is_notified_of_changes_of_trials_and_none_does_nothing(study:
     tracker.trial_changed("search-0000")
     tracker.register()
     assert (tracker.title, tracker.close(finished=True)) == ("", ("", ()))
-    notified = Mock()
-    TrackerObserver(notified).trial_reported(study.whole(0), 1, {})
-    notified.trial_changed.assert_called_once_with("search-0000")
+    notified, start = Mock(), Future[None]()
+    observer = TrackerObserver(notified, start)
+    observer.trial_started(study.whole(0))
+    notified.trial_changed.assert_not_called()
+    start.set_result(None)
+    observer.trial_reported(study.whole(1), 1, {})
+    assert notified.trial_changed.mock_calls == [call("search-0000"), call("search-0001")]
 
 
 def test_unsent_runs_are_counted_and_each_reason_is_listed_once():
