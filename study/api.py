@@ -251,9 +251,9 @@ def run_study(
             contains the command that resumes it.
     """
     source = find_config(str(configuration))
-    given = dict(overrides or {})
+    given = _written({} if overrides is None else overrides)
     if storage is not None:
-        given["storage"] = storage
+        given += _written({"storage": storage})
     if is_sweep(source):
         raise ConfigError(f"{source} is a sweep; run it with the command clipfit-study")
     if dataset is not None:
@@ -262,9 +262,9 @@ def run_study(
                 f"dataset is a {type(dataset).__name__}; expected a study.Dataset, as "
                 "from_folder, from_frame and from_huggingface return"
             )
-        root = dataset.save(load_config(source, _written(given)).storage)
-        given |= {"data.dataset": dataset.name, "data.root": root}
-    made = make_study(source, _written(given))
+        root = dataset.save(load_config(source, given).storage)
+        given += _written({"data.dataset": dataset.name, "data.root": root})
+    made = make_study(source, given)
     run_study_to_the_end(made, output_console(), resume=False, in_process=in_process)
     return OpenedStudy(made.folder)
 
@@ -306,5 +306,14 @@ def load_model(
 
 
 def _written(overrides: Mapping[str, object]) -> list[str]:
-    """Return overrides in the form of a command line, so that messages are the same."""
+    """Return overrides in the form of a command line, so that messages are the same.
+
+    Raises:
+        ConfigError: they are no mapping.
+    """
+    if not isinstance(overrides, Mapping):
+        raise ConfigError(
+            f"overrides is {overrides!r:.200}; expected a dictionary, such as "
+            '{"search.trials": 12}'
+        )
     return [f"{key}={yaml_on_one_line(value)}" for key, value in overrides.items()]

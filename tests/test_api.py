@@ -117,6 +117,7 @@ def test_the_page_has_every_public_name():
     [
         ("quickstart", {"overrides": {"search.trails": 3}}, "search.trails: unknown key"),
         ("quickstart", {"overrides": {"seed": Ellipsis}}, "valid integer, got 'Ellipsis'"),
+        ("quickstart", {"overrides": ["seed=2"]}, "overrides is ['seed=2']; expected a dict"),
         ("quickstart", {"dataset": "pets"}, "dataset is a str; expected a study.Dataset"),
         ("paper/few_shot", {}, "is a sweep; run it with the command"),
     ],

@@ -26,10 +26,7 @@ def handle_signals(then: Callable[[], None]) -> Iterator[None]:
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
     with ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
-            for name, handler in (
-                (signal.SIGHUP, hang_up),
-                (signal.SIGTERM, lambda *_: then()),
-            ):
+            for name, handler in ((signal.SIGHUP, hang_up), (signal.SIGTERM, lambda *_: then())):
                 if signal.getsignal(name) is not signal.SIG_IGN:
                     stack.callback(signal.signal, name, signal.signal(name, handler))
         yield

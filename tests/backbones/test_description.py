@@ -30,9 +30,7 @@ def test_the_counts_of_published_models_are_known_without_their_weights(subset: 
     assert count_parameters(VIT_B_16, parse(subset).resolve(VIT_B_16.depths)) == count
 
 
-def test_a_folder_is_another_checkpoint_if_a_file_differs_that_features_depend_on(
-    checkpoint: Path,
-):
+def test_a_folder_is_another_checkpoint_if_a_file_differs_that_features_depend_on(checkpoint: Path):
     known = read_architecture(checkpoint).checkpoint
     for name in ("model.safetensors", "preprocessor_config.json", "tokenizer.json", "README.md"):
         with (checkpoint / name).open("ab") as file:

@@ -10,9 +10,7 @@ from study.errors import BackboneError, DataError
 from tests.small_clips import set_end_of_text
 
 
-def test_the_first_end_of_text_is_pooled_and_one_that_never_occurs_is_an_error(
-    backbone: Backbone,
-):
+def test_the_first_end_of_text_is_pooled_and_one_that_never_occurs_is_an_error(backbone: Backbone):
     ids = [[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]]
     assert end_positions(ids, 9) == [2, 3]
     assert end_positions(ids, 2) == [2, 3], "the largest id in legacy configurations"

@@ -123,9 +123,7 @@ def test_the_gpu_cluster_scales_from_none_beside_a_head_that_trains_nothing():
 
 
 @pytest.mark.parametrize("worker_ips", [[], ["10.0.0.2"], ["10.0.0.2", "10.0.0.3"]])
-def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(
-    worker_ips: list[str],
-):
+def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(worker_ips: list[str]):
     lines = (CLUSTERS / "local.yaml").read_text().splitlines()
     marked = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("# EDIT:")]
     assert [line.partition(":")[0] for line in marked] == ["provider", "auth"]

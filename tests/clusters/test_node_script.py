@@ -36,9 +36,7 @@ def write_programs(folder: Path, **scripts: str):
         (folder / name).chmod(0o755)
 
 
-def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
-    tmp_path: Path,
-):
+def test_the_environment_is_read_by_shells_once_however_often_it_is_written(tmp_path: Path):
     (tmp_path / ".clipfit").mkdir()
     (tmp_path / ".bashrc").write_text("# what was there\n")
     for value in ("first", "a second $one"):

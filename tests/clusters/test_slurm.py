@@ -269,9 +269,7 @@ def test_a_study_ends_at_its_time_limit_and_the_requeued_job_finishes_it(slurm: 
     assert {t.trial_id: t.read_reports() for t in again.study.trials()} == after
 
 
-def test_of_two_jobs_on_the_same_nodes_one_is_cancelled_and_the_other_does_not_notice(
-    slurm: Slurm,
-):
+def test_of_two_jobs_on_the_same_nodes_one_is_cancelled_and_the_other_does_not_notice(slurm: Slurm):
     jobs = [slurm.submit(name, *LONG) for name in ("one", "other")]
     for job in jobs:
         job.await_training()

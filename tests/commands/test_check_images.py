@@ -71,9 +71,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path):
     assert "no test image is of 'dog' (1 of 2 classes)" in warned(root)[-1]
 
 
-def test_another_number_than_was_published_is_warned_of_with_how_to_get_all(
-    tmp_path: Path,
-):
+def test_another_number_than_was_published_is_warned_of_with_how_to_get_all(tmp_path: Path):
     miniature.make("dtd", tmp_path)
     (line,) = dataset_warnings(load_dataset("dtd", tmp_path))
     assert "the published dataset has 2820, 1128 and 1692" in line

@@ -105,9 +105,7 @@ def test_the_new_time_is_longer_than_the_limit_and_what_was_used(study: Study):
     assert grown.config.search.minutes is None
 
 
-def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_selection(
-    study: Study,
-):
+def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_selection(study: Study):
     study.write_candidates(candidates({"best": 7}))
     written = study.folder.config_path.read_text()
     study.folder.write_json(REGISTERED, Registration("clipfit-digits", "1", True, "first"))

@@ -52,9 +52,7 @@ def test_rows_are_sorted_by_test_and_have_columns_for_parts(base_to_new_study: P
     assert "±" in scores[0], "an interval is shown"
 
 
-def test_datasets_have_a_table_and_heads_have_columns_where_there_are_several(
-    few_shot_study: Path,
-):
+def test_datasets_have_a_table_and_heads_have_columns_where_there_are_several(few_shot_study: Path):
     report_also(few_shot_study, test_source=0.75, test_dtd=0.25, test_score_text=0.75)
     result = read_study_result(few_shot_study)
     targets = target_table(result)

@@ -44,9 +44,7 @@ def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows(
     assert drift.cosine == pytest.approx(cosine.item())
 
 
-def test_the_best_ones_seeds_are_measured_or_those_of_the_best_with_a_delta(
-    tuned_study: Path,
-):
+def test_the_best_ones_seeds_are_measured_or_those_of_the_best_with_a_delta(tuned_study: Path):
     drift = study_drift(read_study_result(tuned_study))
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1

@@ -44,9 +44,7 @@ def test_a_comparison_is_the_paired_t_test_over_the_seeds_that_both_have(few_sho
     assert found.p_value == pytest.approx(stats.ttest_rel(own, tuned).pvalue)
 
 
-def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
-    few_shot_study: Path,
-):
+def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(few_shot_study: Path):
     study = ExampleStudy(few_shot_study)
     study.add_candidate("linear", 0.03, val_score=0.6, head="linear")
     study.add_candidate("full", -0.03, val_score=0.61, method=FULL)
@@ -78,9 +76,7 @@ def test_comparisons_that_an_earlier_selection_planned_are_tests_as_well(few_sho
     assert any(one.holm_p != alone[label].holm_p for label, one in compared.items())
 
 
-def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
-    few_shot_study: Path,
-):
+def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(few_shot_study: Path):
     study = ExampleStudy(few_shot_study)
     settings = study.candidates["clipfit"].settings
     study.change_candidate("clipfit-tuned", settings=settings, training="clipfit")

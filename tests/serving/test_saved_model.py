@@ -54,9 +54,7 @@ def test_a_delta_of_a_damaged_study_is_refused(study: Any):
         read_saved_model(delta_in(study))
 
 
-def test_of_a_best_configuration_the_first_seed_is_taken_or_the_next_if_it_failed(
-    study: Any,
-):
+def test_of_a_best_configuration_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any):
     saved = read_best_model(study.study)
     assert (saved.delta, saved.instead_of) == (delta_in(study), None)
     study_id = study.folder.read_identity()["study_id"]

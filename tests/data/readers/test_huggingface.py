@@ -141,9 +141,7 @@ def test_a_corrupt_image_is_named_when_it_is_opened(tmp_path: Path):
             source.open_image(f"train/00000{number}")
 
 
-def test_without_the_extra_the_error_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "pip install 'clipfit-study[hf]'" in refusal("hf:owner/name")
 
@@ -195,9 +193,7 @@ def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
     assert "`hf download owner/pets --repo-type dataset --local-dir DIR`" in message
 
 
-def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(
-    tmp_path: Path,
-):
+def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(tmp_path: Path):
     write(tmp_path / "all.parquet", [0, 1] * 10)
     for label, name in enumerate(NAMES):
         for number in range(4):

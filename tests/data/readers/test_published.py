@@ -128,9 +128,7 @@ def test_an_unsound_line_of_a_list_is_refused(
         load_dataset(name, tmp_path)
 
 
-def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_link(
-    tmp_path: Path,
-):
+def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_link(tmp_path: Path):
     folder = miniature.make("imagenet", tmp_path / "data", classes=3, counts=(5, 0, 2))
     (folder / "images" / "train").rename(tmp_path / "elsewhere")
     (folder / "images" / "train").symlink_to(tmp_path / "elsewhere")
